@@ -1,0 +1,54 @@
+"""boltzspike: neural sampling with LIF neurons in the high-conductance state.
+
+A description goes in on the left, samples with honest error bars come out on the right::
+
+    import boltzspike as bs
+
+    machine = bs.BoltzmannMachine(weights=[[0, 1], [1, 0]], biases=[-0.5, 0.2])
+    result = bs.sample(machine, duration=1e5, chains=64, seed=1)
+    result.marginals(), result.kl_divergence()
+"""
+
+from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.errors import (
+    BoltzspikeError,
+    BoltzspikeWarning,
+    CalibrationError,
+    MissingDependency,
+    UnsupportedFeature,
+    ValidationError,
+)
+from boltzspike.model import presets
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+from boltzspike.model.network import SpikingNetwork
+from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline import calibrate, read, response, sample
+from boltzspike.result import Result
+from boltzspike.translation import translate
+
+__all__ = [
+    "LIF",
+    "BoltzmannMachine",
+    "BoltzspikeError",
+    "BoltzspikeWarning",
+    "Calibration",
+    "CalibrationError",
+    "CurrentLIF",
+    "MissingDependency",
+    "PoissonBackground",
+    "ResponseCurve",
+    "RestrictedBoltzmannMachine",
+    "Result",
+    "SpikingNetwork",
+    "Synapse",
+    "UnsupportedFeature",
+    "ValidationError",
+    "calibrate",
+    "presets",
+    "read",
+    "response",
+    "sample",
+    "translate",
+]

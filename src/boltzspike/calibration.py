@@ -1,0 +1,206 @@
+"""From a response curve to the logistic that stands for it: u0 and alpha, with errors and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from boltzspike.errors import CalibrationError, require
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.description import Array, description, frozen_array, set_field
+from boltzspike.model.neuron import Neuron
+from boltzspike.model.presets import Control
+from boltzspike.theory.logistic import fit_logistic
+from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.units import mV, ms
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+
+@description
+class ResponseCurve:
+    """p(z=1) of a neuron against its mean effective potential."""
+
+    mu: Sequence[float] | Array
+    """Mean effective potential, shape (m,), mV."""
+    p: Sequence[float] | Array
+    """p(z=1), shape (m,)."""
+    error: Sequence[float] | Array
+    """Standard error of p (simulation) or bound on its error (theory), shape (m,)."""
+    tau_refrac: ms
+    method: str
+    dt: ms | None = None
+    """Time step of a simulation; ``None`` for theory, which has none."""
+    control: str = "mu"
+    """What ``x`` is: ``"v_rest"``, ``"i_offset"`` or ``"mu"``."""
+    x: Sequence[float] | Array | None = None
+    """The control variable, shape (m,); ``None``: mu itself."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        for field in ("mu", "p", "error"):
+            set_field(self, field, frozen_array(getattr(self, field), f"ResponseCurve.{field}", ndim=1))
+        set_field(self, "x", self.mu if self.x is None else frozen_array(self.x, "ResponseCurve.x", ndim=1))
+        lengths = {len(getattr(self, field)) for field in ("mu", "p", "error", "x")}
+        require(len(lengths) == 1, "ResponseCurve", "of arrays of one length", sorted(lengths))
+
+    @property
+    def rate(self) -> Array:
+        """Firing rate, shape (m,), Hz."""
+        return np.asarray(self.p) / self.tau_refrac * 1e3
+
+
+@description
+class Calibration:
+    """The logistic of one neuron under one background: ``p(z=1) = 1/(1 + exp(-(mu - u0)/alpha))``.
+
+    ``u0`` and ``alpha`` are mV of mean effective potential, whatever the control variable.
+    """
+
+    neuron: Neuron
+    background: PoissonBackground
+    control: Control
+    """The variable that carries the bias."""
+    u0: mV
+    alpha: mV
+    u0_error: mV
+    alpha_error: mV
+    rms: float
+    """RMS deviation of the response from the logistic, over p in [.01, .99]."""
+    max_deviation: float
+    method: str
+    dt: ms | None = None
+    """Time step of the simulated sweep; ``None``: from theory."""
+    version: str = ""
+    """boltzspike version that made it."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        require(self.control in ("v_rest", "i_offset"), "Calibration.control", "'v_rest' or 'i_offset'", self.control)
+        require(np.isfinite(self.u0), "Calibration.u0", "a finite number of mV", self.u0)
+        require(np.isfinite(self.alpha) and self.alpha > 0, "Calibration.alpha", "> 0 mV", self.alpha)
+
+    def control_at(self, bias: float) -> float:
+        """Return the value of the control variable at which the neuron has the Boltzmann bias ``bias``."""
+        mu = membrane_statistics(self.neuron, self.background).mu
+        step = (self.u0 + self.alpha * bias - mu) / leverage(self.neuron, self.background, self.control)
+        return float(getattr(self.neuron, self.control) + step)
+
+    def biased(self, bias: float) -> Neuron:
+        """Return the neuron whose logistic sits at the Boltzmann bias ``bias``."""
+        return replace(self.neuron, **{self.control: self.control_at(bias)})
+
+    @property
+    def alpha_control(self) -> float:
+        """alpha in units of the control variable (mV of v_rest or nA of i_offset)."""
+        return self.alpha / leverage(self.neuron, self.background, self.control)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What this neuron and background are good for."""
+        return regime_verdict(self)
+
+    def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
+        """Write to a JSON file."""
+        from boltzspike.files import save
+
+        save(self, path, force=force)
+
+
+Regime = Literal["sampling", "borderline", "not sampling"]
+
+
+@description
+class Verdict:
+    """A regime in one word, and the reasons with what to change."""
+
+    regime: Regime
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the verdict as text."""
+        return f"{self.regime}: " + "; ".join(self.reasons)
+
+
+def calibration_from_curve(
+    curve: ResponseCurve, neuron: Neuron, background: PoissonBackground, *, control: Control, version: str
+) -> Calibration:
+    """Fit the logistic to a response curve.
+
+    The error of u0 and alpha joins the misfit of the logistic with the error of the curve: in a simulation the
+    standard errors enter the fit as weights; for a theory, a common error d of p moves u0 by up to 4 alpha d
+    and alpha by up to as much.
+
+    Raises
+    ------
+    CalibrationError
+        Where the curve never leaves 0 or 1.
+    """
+    mu, p, error = (np.asarray(values) for values in (curve.mu, curve.p, curve.error))
+    if p.max() < 0.5 or p.min() > 0.5:
+        what = "never fires often enough" if p.max() < 0.5 else "never falls silent"
+        raise CalibrationError(
+            f"calibrate: the neuron {what}: p(z=1) runs from {p.min():.3g} to {p.max():.3g} over mean potentials "
+            f"from {mu.min():.4g} to {mu.max():.4g} mV; it must cross one half"
+        )
+    simulated = curve.dt is not None
+    fit = fit_logistic(mu, p, error if simulated else None)
+    systematic = 0.0 if simulated else 4 * fit.alpha * float(error.max())
+    return Calibration(
+        neuron=neuron,
+        background=background,
+        control=control,
+        u0=fit.u0,
+        alpha=fit.alpha,
+        u0_error=float(np.hypot(fit.u0_error, systematic)),
+        alpha_error=float(np.hypot(fit.alpha_error, systematic)),
+        rms=fit.rms,
+        max_deviation=fit.max_deviation,
+        method=curve.method,
+        dt=curve.dt,
+        version=version,
+    )
+
+
+def regime_verdict(calibration: Calibration) -> Verdict:
+    """Judge the regime: is the membrane fast, is the reset close, are the jumps small, does the control act?"""
+    neuron, background = calibration.neuron, calibration.background
+    s = membrane_statistics(neuron, background)
+    speed = s.tau_eff / s.tau_syn
+    gap = (neuron.v_thresh - neuron.v_reset) / s.sigma
+    faults, notes = [], []
+    notes.append(f"g_tot/g_l = {s.g_tot / neuron.g_l:.3g}, tau_eff/tau_syn = {speed:.3g}")
+    if speed > 0.5:
+        faults.append(f"the membrane is too slow (tau_eff/tau_syn = {speed:.2g} > 0.5): raise the background rates")
+    if gap * speed > 0.05 or gap > 1.5:
+        faults.append(
+            f"v_reset lies {gap:.2g} sigma below threshold, so climbing back distorts the response: raise v_reset"
+        )
+    biggest = float(np.max(np.abs(background.weights), initial=0.0)) * _jump_scale(neuron) / s.g_tot
+    if biggest > 0.3 * s.sigma:
+        faults.append(
+            f"one input moves the potential by {biggest / s.sigma:.2g} sigma (shot noise): use more, weaker inputs"
+        )
+    if calibration.rms > 0.02:
+        faults.append(f"the response deviates from a logistic by {calibration.rms:.3g} (RMS)")
+    ratio = leverage(neuron, background, "v_rest")
+    if calibration.control == "v_rest" and ratio < 0.1:
+        faults.append(
+            f"v_rest hardly moves the neuron ({ratio:.2g} mV per mV; one unit of bias takes "
+            f"{calibration.alpha_control:.3g} mV): bias it by current, control='i_offset'"
+        )
+    notes.append(f"response within {calibration.rms:.2g} (RMS), {calibration.max_deviation:.2g} (max) of a logistic")
+    severe = speed > 0.5 or calibration.rms > 0.03
+    regime: Regime = "not sampling" if severe else "borderline" if faults else "sampling"
+    return Verdict(regime=regime, reasons=(*faults, *notes))
+
+
+def _jump_scale(neuron: Neuron) -> float:
+    """Return the largest driving force at threshold: mV for conductances, 1 for currents."""
+    reversals = [getattr(neuron, field, None) for field in ("e_rev_exc", "e_rev_inh")]
+    forces = [abs(e - neuron.v_thresh) for e in reversals if e is not None]
+    return max(forces, default=1.0)

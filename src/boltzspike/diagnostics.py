@@ -1,0 +1,156 @@
+"""Is it right? Estimates with standard errors from independent chains, and bias told apart from sampling noise.
+
+Standard errors come from the spread of independent blocks: the chains, or, with fewer than 16 of them,
+consecutive parts of each chain. Autocorrelation is thereby accounted for, without a model of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from boltzspike.errors import ValidationError, require
+from boltzspike.samples import joint_counts
+
+Array = np.ndarray
+MIN_BLOCKS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KLDivergence:
+    """D_KL between what was sampled and a target.
+
+    ``value`` is the plug-in estimate D(sampled || target). It exceeds zero even for a perfect sampler, by
+    ``floor`` on average; ``bias = value - floor`` is the part that a longer run does not remove.
+    """
+
+    value: float
+    floor: float
+    """Expected value of the estimate for an unbiased sampler of the same length and autocorrelation."""
+    bias: float
+    """Systematic part; may come out slightly negative by chance."""
+    error: float
+    """Standard error of ``bias``."""
+    reverse: float
+    """Plug-in D(target || sampled); infinite if a state of the target was never seen."""
+    unseen: int
+    """Number of states that were never seen."""
+    unseen_probability: float
+    """Their probability under the target."""
+
+    def __str__(self) -> str:
+        """Return bias, error and floor."""
+        return f"D_KL = {self.value:.3g} (bias {self.bias:.3g} +- {self.error:.1g}, floor {self.floor:.2g})"
+
+
+def blocks(values: Array) -> Array:
+    """Split (chains, draws, ...) into independent blocks (blocks, draws per block, ...)."""
+    chains, draws = values.shape[:2]
+    parts = 1 if chains >= MIN_BLOCKS else -(-MIN_BLOCKS // chains)
+    if draws < parts or draws == 0:
+        raise ValidationError(
+            f"states: too few draws for a standard error: {chains} chain(s) of {draws} draws; "
+            f"needs at least {parts} draws a chain, or more chains"
+        )
+    length = draws // parts
+    kept = values[:, : length * parts]
+    return kept.reshape(chains * parts, length, *values.shape[2:])
+
+
+def marginals(states: Array) -> Array:
+    """Return the share of draws with z = 1, shape (units,)."""
+    return states.mean(axis=(0, 1), dtype=np.float64)
+
+
+def marginals_error(states: Array) -> Array:
+    """Return the standard error of ``marginals``, shape (units,)."""
+    return _standard_error(blocks(states).mean(axis=1, dtype=np.float64))
+
+
+def pairs(states: Array) -> Array:
+    """Return the share of draws with z_k = z_j = 1, shape (units, units)."""
+    return _block_pairs(states).mean(axis=0)
+
+
+def pairs_error(states: Array) -> Array:
+    """Return the standard error of ``pairs``, shape (units, units)."""
+    return _standard_error(_block_pairs(blocks(states)))
+
+
+def effective_samples(states: Array) -> Array:
+    """Return the number of independent draws that would give the same standard error, shape (units,).
+
+    NaN for a unit that never changed: its states say nothing about how well it mixes.
+    """
+    p = marginals(states)
+    error = marginals_error(states)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(error > 0, p * (1 - p) / error**2, np.nan))
+
+
+def kl_divergence(states: Array, target: Array) -> KLDivergence:
+    """Compare the joint distribution of the states with a target.
+
+    Parameters
+    ----------
+    states
+        Sampled states, (chains, draws, n).
+    target
+        Probabilities of the 2^n states, unit 0 the most significant bit.
+
+    Returns
+    -------
+    The floor is ``sum_k Var(q_k)/(2 q_k)`` (second-order expansion of the plug-in estimate) with the variance of
+    the estimated probability q_k taken from independent blocks; for a common autocorrelation time it is
+    ``(K - 1)/(2 N_eff)``. The error of the bias is a jackknife over the blocks.
+    """
+    n = states.shape[-1]
+    require(target.shape == (2**n,), "target", f"of 2^{n} probabilities", target.shape)
+    counts = joint_counts(blocks(states)).astype(np.float64)
+    number = len(counts)
+    per_block = counts / counts.sum(axis=1, keepdims=True)
+    sampled = per_block.mean(axis=0)
+    seen = sampled > 0
+    if np.any(target[seen] <= 0):
+        value = math.inf
+    else:
+        value = _kl(sampled, target)
+
+    def bias_of(mean: Array, second: Array, count: int) -> tuple[float, float]:
+        variance = np.maximum(second / count - mean**2, 0) / (count - 1)
+        floor = float(np.sum(variance[mean > 0] / (2 * mean[mean > 0])))
+        return _kl(mean, target) - floor, floor
+
+    total, squares = per_block.sum(axis=0), (per_block**2).sum(axis=0)
+    bias, floor = bias_of(sampled, squares, number)
+    left_out = np.array(
+        [bias_of((total - block) / (number - 1), squares - block**2, number - 1)[0] for block in per_block]
+    )
+    error = float(np.sqrt((number - 1) * np.mean((left_out - left_out.mean()) ** 2)))
+    return KLDivergence(
+        value=value,
+        floor=floor,
+        bias=bias,
+        error=error,
+        reverse=_kl(target, sampled),
+        unseen=int(np.sum(~seen)),
+        unseen_probability=float(target[~seen].sum()),
+    )
+
+
+def _kl(p: Array, q: Array) -> float:
+    support = p > 0
+    if np.any(q[support] <= 0):
+        return math.inf
+    return float(np.sum(p[support] * np.log(p[support] / q[support])))
+
+
+def _standard_error(per_block: Array) -> Array:
+    return np.asarray(per_block.std(axis=0, ddof=1) / np.sqrt(len(per_block)))
+
+
+def _block_pairs(states: Array) -> Array:
+    z = states.astype(np.float32)
+    return np.stack([(block.T @ block).astype(np.float64) / len(block) for block in z])

@@ -1,0 +1,1 @@
+"""The CPU engine: compiled with Numba, chains over threads."""

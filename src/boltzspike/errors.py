@@ -1,0 +1,46 @@
+"""What can go wrong, each with the object, the field, the value and the range in its message."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BoltzspikeError(Exception):
+    """Base of every error that boltzspike raises on purpose."""
+
+
+class ValidationError(BoltzspikeError, ValueError):
+    """A description, a file or an argument holds a value that it can't hold."""
+
+
+class UnsupportedFeature(BoltzspikeError):
+    """An engine, a rule or a target can't do what the description asks for."""
+
+
+class MissingDependency(BoltzspikeError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class CalibrationError(BoltzspikeError):
+    """No logistic can be fitted to this neuron and background."""
+
+
+class BoltzspikeWarning(UserWarning):
+    """A number may be wrong; the message says by how much."""
+
+
+def require(ok: bool, where: str, allowed: str, value: object) -> None:
+    """Raise ``ValidationError`` naming ``where`` (``Object.field``), what is allowed and what came."""
+    if not ok:
+        raise ValidationError(f"{where}: must be {allowed}, got {value!r}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``'; did you mean ...?'`` for the closest known name, or list the known names."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"; known: {shown}"

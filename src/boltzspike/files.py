@@ -1,0 +1,272 @@
+"""Every format in and out. Nothing is ever unpickled; a file is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.errors import ValidationError, suggestion
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+from boltzspike.model.network import SpikingNetwork
+from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.synapse import Synapse
+from boltzspike.result import Result
+from boltzspike.samples import Samples
+
+SCHEMA = 1
+"""Version of the JSON and netCDF layouts; a file of a newer one is refused."""
+
+T = TypeVar("T")
+_DESCRIPTIONS: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        BoltzmannMachine,
+        RestrictedBoltzmannMachine,
+        LIF,
+        CurrentLIF,
+        PoissonBackground,
+        Synapse,
+        SpikingNetwork,
+        Calibration,
+        ResponseCurve,
+    )
+}
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ZIP_SIGNATURE = b"PK\x03\x04"
+
+
+def read(path: str | os.PathLike[str]) -> Any:
+    """Read a file of any format that boltzspike knows; the content decides, not the name.
+
+    Returns
+    -------
+    A machine, network, calibration or response curve (JSON, or npz for machines), or a result (netCDF).
+
+    Raises
+    ------
+    ValidationError
+        Naming the file, and the field or position at which it is at fault.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ValidationError(f"{path}: can't be read: {error.strerror}") from None
+    if head == _HDF5_SIGNATURE:
+        return _read_result(path)
+    if head.startswith(_ZIP_SIGNATURE):
+        return _read_npz(path)
+    return _read_json(path)
+
+
+def save(what: Any, path: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Write a description to JSON (a machine also to ``.npz``) or a result to netCDF.
+
+    The file appears under its name when it is complete. An existing one is refused unless ``force``.
+    """
+    path = Path(path)
+    if isinstance(what, Result):
+        _save_result(what, path, force=force)
+    elif path.suffix == ".npz":
+        _save_npz(what, path, force=force)
+    else:
+        text = msgspec.json.format(msgspec.json.encode(document(what, top=True)), indent=1)
+        with writing(path, force=force) as partial:
+            partial.write_bytes(text + b"\n")
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, force: bool) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it takes its name, on failure it is removed."""
+    check_writable(path, force=force)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)
+        partial.replace(path)
+    except OSError as error:
+        raise ValidationError(f"{path}: can't be written: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path, *, force: bool) -> None:
+    """Raise, before any work is done, if an output can't go there."""
+    if not path.parent.is_dir():
+        raise ValidationError(f"{path}: the folder {str(path.parent)!r} does not exist")
+    if path.is_dir():
+        raise ValidationError(f"{path}: is a folder")
+    if path.exists() and not force:
+        raise ValidationError(f"{path}: exists already; --force (force=True) overwrites it")
+    if not os.access(path.parent, os.W_OK):
+        raise ValidationError(f"{path}: the folder {str(path.parent)!r} can't be written to")
+
+
+def document(what: Any, *, top: bool = False) -> Any:
+    """Return a description as plain JSON types, each object tagged with its type."""
+    if isinstance(what, np.ndarray):
+        return what.tolist()
+    if isinstance(what, np.generic):
+        return what.item()
+    if isinstance(what, tuple | list):
+        return [document(item) for item in what]
+    if dataclasses.is_dataclass(what) and type(what).__name__ in _DESCRIPTIONS:
+        tags: dict[str, Any] = {"format": "boltzspike", "schema": SCHEMA} if top else {}
+        tags["type"] = type(what).__name__
+        return tags | {field.name: document(getattr(what, field.name)) for field in dataclasses.fields(what)}
+    if what is None or isinstance(what, str | int | float):
+        return what
+    raise ValidationError(f"save: no file format for {type(what).__name__}")
+
+
+def from_document(data: Any, where: str) -> Any:
+    """Return the description that a JSON object stands for; errors begin with ``where``."""
+    if isinstance(data, list):
+        return [from_document(item, where) for item in data] if data and isinstance(data[0], dict) else data
+    if not isinstance(data, dict):
+        return data
+    kind = data.get("type")
+    if not isinstance(kind, str) or kind not in _DESCRIPTIONS:
+        hint = suggestion(kind, _DESCRIPTIONS) if isinstance(kind, str) else ""
+        raise ValidationError(f"{where}: type: must be one of boltzspike's, got {kind!r}{hint}")
+    values = {name: from_document(value, where) for name, value in data.items() if name not in _TAGS}
+    try:
+        return _DESCRIPTIONS[kind](**values)
+    except ValidationError as error:
+        raise ValidationError(f"{where}: {error}") from None
+    except (TypeError, AttributeError) as error:
+        raise ValidationError(f"{where}: {kind}: a field holds the wrong kind of value ({error})") from None
+
+
+_TAGS = ("format", "schema", "type")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        data = msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValidationError(f"{path}: neither JSON, npz nor netCDF ({error})") from None
+    if not isinstance(data, dict) or data.get("format") != "boltzspike":
+        raise ValidationError(f'{path}: not a boltzspike file: it lacks "format": "boltzspike"')
+    _check_schema(data.get("schema"), str(path))
+    return from_document(data, str(path))
+
+
+def _check_schema(schema: object, where: str) -> None:
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
+        raise ValidationError(f"{where}: schema: must be an integer in 1..{SCHEMA}, got {schema!r}; a newer boltzspike may read it")
+
+
+_NPZ_FIELDS: dict[type, tuple[str, ...]] = {
+    BoltzmannMachine: ("weights", "biases", "names"),
+    RestrictedBoltzmannMachine: ("weights", "visible_biases", "hidden_biases", "names"),
+}
+
+
+def _save_npz(what: Any, path: Path, *, force: bool) -> None:
+    if type(what) not in _NPZ_FIELDS:
+        raise ValidationError(f"{path}: npz holds machines only, not {type(what).__name__}; use .json")
+    arrays = {field: np.asarray(getattr(what, field)) for field in _NPZ_FIELDS[type(what)]}
+    with writing(path, force=force) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _read_npz(path: Path) -> Any:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged zip raises whatever its member readers raise
+        raise ValidationError(f"{path}: can't be read as npz ({error})") from None
+    for cls, fields in _NPZ_FIELDS.items():
+        if set(fields) - {"names"} <= set(arrays) <= set(fields):
+            names = [str(name) for name in arrays.pop("names")] if "names" in arrays else None
+            return _named(path, lambda cls=cls, names=names: cls(names=names, **arrays))
+    raise ValidationError(f"{path}: holds arrays {sorted(arrays)}; a machine needs weights and biases")
+
+
+def _named(path: Path, make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except ValidationError as error:
+        raise ValidationError(f"{path}: {error}") from None
+
+
+def _save_result(result: Result, path: Path, *, force: bool) -> None:
+    import xarray
+
+    samples = result.samples
+    encode = lambda what: msgspec.json.encode(what).decode()
+    dataset = xarray.Dataset(
+        {"states": result.states},
+        attrs={
+            "format": "boltzspike",
+            "schema": SCHEMA,
+            "machine": encode(document(result.machine)),
+            "calibration": encode(document(result.calibration)),
+            "network": encode(document(result.network)),
+            "clamp": encode({str(unit): value for unit, value in result.clamp.items()}),
+            "simulated": np.asarray(result.simulated, dtype=np.int64),
+            "configuration": encode(dict(result.configuration)),
+            "start_step": samples.start,
+            "stop_step": samples.stop,
+            "dt_ms": samples.dt,
+        },
+    )
+    dataset["states"].attrs["long_name"] = "z(t): 1 while the neuron is refractory"
+    encoding = {"states": {"zlib": True, "complevel": 1, "shuffle": True}}
+    with writing(path, force=force) as partial:
+        dataset.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+
+
+def _read_result(path: Path) -> Result:
+    import xarray
+
+    try:
+        with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+            attributes = dict(dataset.attrs)
+            states = dataset["states"].transpose("chain", "draw", "unit").to_numpy().astype(np.int8)
+    except Exception as error:  # h5py, h5netcdf and xarray each raise their own kinds on a damaged file
+        raise ValidationError(f"{path}: can't be read as a boltzspike result ({error})") from None
+    if attributes.get("format") != "boltzspike":
+        raise ValidationError(f"{path}: netCDF, but not a boltzspike result")
+    schema = attributes.get("schema")
+    _check_schema(int(schema) if schema is not None else None, str(path))
+
+    def decoded(name: str) -> Any:
+        if name not in attributes:
+            raise ValidationError(f"{path}: attribute {name!r} is missing")
+        try:
+            return msgspec.json.decode(attributes[name])
+        except msgspec.DecodeError as error:
+            raise ValidationError(f"{path}: attribute {name!r}: {error}") from None
+
+    simulated = np.atleast_1d(np.asarray(attributes["simulated"], dtype=np.int64))
+    return Result(
+        machine=from_document(decoded("machine"), f"{path}: machine"),
+        clamp={int(unit): value for unit, value in decoded("clamp").items()},
+        calibration=from_document(decoded("calibration"), f"{path}: calibration"),
+        network=from_document(decoded("network"), f"{path}: network"),
+        samples=Samples(
+            start=int(attributes["start_step"]),
+            stop=int(attributes["stop_step"]),
+            dt=float(attributes["dt_ms"]),
+            states=np.ascontiguousarray(states[..., simulated]),
+        ),
+        simulated=simulated,
+        configuration=decoded("configuration"),
+    )

@@ -1,0 +1,107 @@
+"""What every description shares: frozen, keyword-only, slotted, validated, and its misspellings caught."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar, dataclass_transform
+
+import numpy as np
+
+from boltzspike.errors import ValidationError, require, suggestion
+
+T = TypeVar("T")
+Array = np.ndarray
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+def description(cls: type[T]) -> type[T]:
+    """Turn a class into a frozen, keyword-only, slotted dataclass that names a misspelt parameter.
+
+    Two descriptions are equal when all their fields are, arrays compared element by element.
+    """
+    made = dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)(cls)
+    fields = [field for field in dataclasses.fields(made) if field.init]  # type: ignore[arg-type]
+    names = [field.name for field in fields]
+    needed = [
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    plain_init = made.__init__  # type: ignore[misc]
+
+    @functools.wraps(plain_init)
+    def checked_init(self: Any, *args: Any, **values: Any) -> None:
+        if args:
+            raise ValidationError(f"{cls.__name__}: takes keyword arguments only ({', '.join(names)})")
+        for name in values:
+            if name not in names:
+                raise ValidationError(f"{cls.__name__}: no parameter {name!r}{suggestion(name, names)}")
+        missing = [name for name in needed if name not in values]
+        if missing:
+            raise ValidationError(f"{cls.__name__}: needs {', '.join(missing)}")
+        plain_init(self, **values)
+
+    made.__init__ = checked_init  # type: ignore[misc]
+    made.__eq__ = _equal  # type: ignore[method-assign, assignment]
+    made.__hash__ = None  # type: ignore[assignment]
+    return made
+
+
+def _equal(self: Any, other: Any) -> bool:
+    if type(self) is not type(other):
+        return NotImplemented
+    return all(
+        np.array_equal(getattr(self, field.name), getattr(other, field.name))
+        if isinstance(getattr(self, field.name), np.ndarray)
+        else getattr(self, field.name) == getattr(other, field.name)
+        for field in dataclasses.fields(self)
+    )
+
+
+def set_field(owner: Any, field: str, value: object) -> None:
+    """Set a field of a frozen description during its construction."""
+    object.__setattr__(owner, field, value)
+
+
+def set_number(owner: Any, field: str, *, above: float | None = None, unit: str = "") -> None:
+    """Replace a field by its float, or raise: it must be one finite number, above the bound if one is given."""
+    value = getattr(owner, field)
+    allowed = f"{'a finite number' if above is None else f'> {above:g}'} {unit}".strip()
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    ok = math.isfinite(number) and (above is None or number > above)
+    require(ok, f"{type(owner).__name__}.{field}", allowed, value)
+    set_field(owner, field, number)
+
+
+def frozen_array(value: object, where: str, *, ndim: int, dtype: Any = np.float64) -> Array:
+    """Return a read-only copy of ``value`` with ``ndim`` dimensions and finite entries, or raise."""
+    try:
+        array = np.array(value, dtype=dtype)
+    except (TypeError, ValueError):
+        raise ValidationError(f"{where}: must be an array of numbers, got {value!r}") from None
+    require(array.ndim == ndim, where, f"an array of {ndim} dimension(s)", f"{array.ndim} dimension(s)")
+    if not np.isfinite(array).all():
+        position = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValidationError(f"{where}{list(position)}: must be finite, got {array[position]}")
+    array.setflags(write=False)
+    return array
+
+
+def unit_names(names: Sequence[str] | None, count: int, where: str, prefix: str = "z") -> tuple[str, ...]:
+    """Return ``count`` distinct unit names: the given ones, checked, or ``z0, z1, ...``."""
+    if names is None:
+        return tuple(f"{prefix}{k}" for k in range(count))
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise ValidationError(f"{where}.names: must be a sequence of non-empty strings, got {names!r}")
+    require(len(names) == count, f"{where}.names", f"{count} names, one a unit", f"{len(names)} names")
+    seen: set[str] = set()
+    for name in names:
+        require(name not in seen, f"{where}.names", "distinct", name)
+        seen.add(name)
+    return tuple(names)

@@ -1,0 +1,319 @@
+"""The one module that knows every room: response(), calibrate(), sample(), read()."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from boltzspike import files
+from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
+from boltzspike.engines import get_engine
+from boltzspike.errors import CalibrationError, UnsupportedFeature, ValidationError, require, suggestion
+from boltzspike.model import presets
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
+from boltzspike.model.description import Array
+from boltzspike.model.network import SpikingNetwork
+from boltzspike.model.neuron import Neuron
+from boltzspike.model.presets import Control
+from boltzspike.model.synapse import Synapse
+from boltzspike.program import compile_program, steps_of
+from boltzspike.result import Result
+from boltzspike.samples import Record, Samples
+from boltzspike.streams import check_seed
+from boltzspike.theory.burst import Burst, burst_response
+from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.translation import translate
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+BURST_ERROR = 0.02
+"""Largest error of p of the burst theory over the sets of docs/theory.md in the high-conductance state."""
+
+read = files.read
+
+
+def response(
+    neuron: Neuron,
+    background: PoissonBackground,
+    *,
+    v_rest: Sequence[float] | Array | None = None,
+    i_offset: Sequence[float] | Array | None = None,
+    method: str = "burst",
+    duration: float = 1e5,
+    chains: int = 16,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+) -> ResponseCurve:
+    """Return p(z=1) against the control variable.
+
+    Parameters
+    ----------
+    neuron, background
+        The neuron and its bombardment.
+    v_rest, i_offset
+        Values of the control variable, shape (m,), mV or nA; exactly one of the two.
+    method
+        ``"burst"``: the paper's theory; ``"simulation"``: one uncoupled neuron a point.
+    duration, chains, dt, seed, engine, threads
+        Of the simulation: biological ms per chain, number of chains, time step in ms.
+
+    Returns
+    -------
+    A ``ResponseCurve`` with fields x, mu, p, error and rate (Hz), each of shape (m,).
+    """
+    require((v_rest is None) != (i_offset is None), "response", "given either v_rest or i_offset", "both or neither")
+    control: Control = "v_rest" if v_rest is not None else "i_offset"
+    x = np.atleast_1d(np.asarray(v_rest if v_rest is not None else i_offset, dtype=float))
+    require(bool(np.isfinite(x).all()) and x.ndim == 1, control, "an array of finite numbers", x)
+    statistics = membrane_statistics(neuron, background)
+    mu = statistics.mu + (x - getattr(neuron, control)) * leverage(neuron, background, control)
+    if method == "burst":
+        p = _burst_curve(neuron, background, mu)
+        error, step = np.full_like(p, BURST_ERROR), None
+    elif method == "simulation":
+        neurons = [replace(neuron, **{control: float(value)}) for value in x]
+        network = SpikingNetwork(neurons=neurons, backgrounds=background, weights=np.zeros((len(x), len(x))))
+        samples = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
+        assert samples.spikes is not None
+        on = samples.spikes.rates(dt) * neuron.tau_refrac * 1e-3
+        require(chains >= 2, "chains", "at least 2, for a standard error", chains)
+        # a point that never spiked is known to within one spike
+        least = neuron.tau_refrac / (duration * chains)
+        p, error, step = on.mean(axis=0), np.maximum(on.std(axis=0, ddof=1) / np.sqrt(chains), least), dt
+    else:
+        raise ValidationError(f"method: no response method {method!r}{suggestion(method, ('burst', 'simulation'))}")
+    return ResponseCurve(
+        mu=mu, p=p, error=error, tau_refrac=neuron.tau_refrac, method=method, dt=step, control=control, x=x
+    )
+
+
+def calibrate(
+    neuron: Neuron,
+    background: PoissonBackground,
+    *,
+    control: Control = "v_rest",
+    method: str = "burst",
+    points: int = 61,
+    duration: float = 1e5,
+    chains: int = 16,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+) -> Calibration:
+    """Return the logistic of a neuron under a background.
+
+    The neuron's own v_rest or i_offset need not lie near the working point: the range of the control
+    variable follows from the theory, 4.5 standard deviations of the effective potential around threshold.
+
+    Parameters
+    ----------
+    neuron, background
+        The neuron and its bombardment.
+    control
+        The variable that is to carry the bias.
+    method
+        ``"burst"``: from theory, no simulation; ``"simulation"``: from a simulated sweep.
+    points
+        Number of points of the curve.
+    duration, chains, dt, seed, engine, threads
+        Of the simulation.
+
+    Raises
+    ------
+    CalibrationError
+        Where no logistic can be had, with the reason.
+    """
+    if control not in ("v_rest", "i_offset"):
+        raise ValidationError(f"control: must be 'v_rest' or 'i_offset', got {control!r}")
+    require(points >= 5, "points", "at least 5", points)
+    statistics = membrane_statistics(neuron, background)
+    if not statistics.sigma > 0:
+        raise CalibrationError(
+            "calibrate: the background gives no noise (all rates or weights are 0), so the neuron is deterministic"
+        )
+    mu = neuron.v_thresh + statistics.sigma * np.linspace(-4.5, 4.5, points)
+    x = getattr(neuron, control) + (mu - statistics.mu) / leverage(neuron, background, control)
+    values: dict[str, Any] = {control: x}
+    curve = response(
+        neuron, background, method=method, duration=duration, chains=chains, dt=dt, seed=seed, engine=engine,
+        threads=threads, **values,
+    )  # fmt: skip
+    return calibration_from_curve(curve, neuron, background, control=control, version=version("boltzspike"))
+
+
+def sample(
+    machine: Machine,
+    *,
+    calibration: Calibration | None = None,
+    duration: float = 1e5,
+    chains: int = 64,
+    seed: int = 1,
+    rule: str = "psp",
+    synapse: Synapse | None = None,
+    engine: str = "numba",
+    dt: float = 0.1,
+    clamp: Mapping[int | str, int] | None = None,
+    clamping: str = "bias",
+    burn_in: float = 1000.0,
+    draw_every: float | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Sample a Boltzmann machine with a network of LIF neurons.
+
+    Parameters
+    ----------
+    machine
+        The target.
+    calibration
+        Of the neuron; ``None``: preset S1, from theory.
+    duration
+        Biological time per chain in ms, after ``burn_in`` ms that are discarded.
+    chains
+        Number of independent copies of the network.
+    seed
+        The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
+        chains. Another engine, dt or version may give others.
+    rule
+        Translation rule.
+    synapse
+        Recurrent synapse; ``None``: renewing, delay of one dt.
+    engine
+        ``"numba"`` or ``"reference"``.
+    dt
+        Time step in ms.
+    clamp
+        Evidence, ``{unit name or index: 0 or 1}``.
+    clamping
+        ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
+        the target). ``"spikes"``: their neurons are held, firing at every chance or never.
+    draw_every
+        Time between recorded states in ms; ``None``: tau_refrac.
+    threads
+        ``None``: all cores.
+    progress
+        Called now and then with (steps done, steps in all).
+    """
+    if calibration is None:
+        preset = presets.S1
+        calibration = calibrate(preset.neuron, preset.background, control=preset.control)
+    if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
+        raise ValidationError(
+            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
+            "calibrate at this dt, or from theory"
+        )
+    require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
+    evidence = clamp_indices(machine, clamp or {})
+    conditioned, free = machine.given(evidence)
+    if clamping == "spikes":
+        conditioned, free = machine, np.arange(machine.n_units)
+    plain = conditioned.to_boltzmann() if isinstance(conditioned, RestrictedBoltzmannMachine) else conditioned
+    network = translate(plain, calibration, synapse=synapse, rule=rule)
+    every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
+    record = Record(states_every=every)
+
+    started = time.perf_counter()
+    samples = _run(
+        network, duration, chains, dt, seed, engine, threads, record, burn_in=burn_in,
+        clamp=evidence if clamping == "spikes" else None, progress=progress,
+    )  # fmt: skip
+    wall = time.perf_counter() - started
+    configuration = {
+        "duration_ms": duration,
+        "burn_in_ms": burn_in,
+        "chains": chains,
+        "seed": int(seed),
+        "rule": rule,
+        "engine": engine,
+        "dt_ms": dt,
+        "draw_every_ms": every * dt,
+        "clamping": clamping,
+        "wall_seconds": wall,
+        "versions": {"boltzspike": version("boltzspike"), "numpy": np.__version__, "python": platform.python_version()},
+        "machine": platform.machine(),
+    }
+    return Result(
+        machine=machine,
+        clamp=evidence,
+        calibration=calibration,
+        network=network,
+        samples=samples,
+        simulated=free,
+        configuration=configuration,
+    )
+
+
+def _burst_curve(neuron: Neuron, background: PoissonBackground, mu: Array) -> Array:
+    statistics = membrane_statistics(neuron, background)
+    if neuron.kernel != "exponential":
+        raise UnsupportedFeature("the burst theory supports exponential synapses only")
+    return burst_response(
+        Burst(
+            mu=mu,
+            sigma=np.full_like(mu, statistics.sigma),
+            tau_eff=statistics.tau_eff,
+            tau_syn=statistics.tau_syn,
+            tau_refrac=neuron.tau_refrac,
+            v_thresh=neuron.v_thresh,
+            v_reset=neuron.v_reset,
+        )
+    )
+
+
+_PASSES = 50
+"""Parts that a run is cut into, for progress; the samples don't depend on it."""
+
+
+def _run(
+    network: SpikingNetwork,
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    engine: str,
+    threads: int | None,
+    record: Record,
+    *,
+    burn_in: float,
+    clamp: dict[int, int] | None = None,
+    progress: Progress | None = None,
+) -> Samples:
+    check_seed(seed)
+    require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
+    most = 4 * (os.cpu_count() or 1)
+    require(threads is None or (_whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
+    require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
+    require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
+    program = compile_program(network, dt=dt, clamp=clamp)
+    least = max(record.states_every or 1, int(program.refractory_steps.max()))
+    steps = round(duration / dt)
+    require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
+    runner = get_engine(engine, threads=threads).prepare(program)
+    state = runner.init(seed=seed, chains=chains)
+    discarded = round(burn_in / dt / least) * least
+    if discarded:
+        _, state = runner.run(state, discarded, Record())
+    parts, done = [], 0
+    for end in np.linspace(0, steps, min(_PASSES, steps) + 1).round().astype(int)[1:]:
+        part, state = runner.run(state, int(end) - done, record)
+        parts.append(part)
+        done = int(end)
+        if progress:
+            progress(done, steps)
+    return Samples.join(parts)
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)

@@ -1,0 +1,125 @@
+"""What ``sample`` returns: the samples, the target, how they were made; diagnostics on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boltzspike import diagnostics
+from boltzspike.calibration import Calibration
+from boltzspike.errors import require
+from boltzspike.model.boltzmann import Machine
+from boltzspike.model.description import Array
+from boltzspike.model.network import SpikingNetwork
+from boltzspike.samples import MAX_JOINT_UNITS, Samples, joint_counts
+from boltzspike.theory import exact
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import xarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """Samples of a machine, and everything needed to judge and repeat them."""
+
+    machine: Machine
+    """The target, all units."""
+    clamp: Mapping[int, int]
+    """Evidence, by unit index."""
+    calibration: Calibration
+    network: SpikingNetwork
+    """The spiking network that was simulated."""
+    samples: Samples
+    """As recorded: the simulated units alone, in the order of ``simulated``."""
+    simulated: Array
+    """Index in ``machine`` of each simulated unit."""
+    configuration: Mapping[str, Any]
+    """Engine, dt, duration, seed, rule, versions, wall time."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all units."""
+        return tuple(self.machine.names or ())
+
+    @cached_property
+    def z(self) -> Array:
+        """All states as an array, int8 (chains, draws, units), clamped units at their values."""
+        recorded = self.samples.states
+        assert recorded is not None
+        if len(self.simulated) == self.machine.n_units:
+            return recorded
+        z = np.zeros((*recorded.shape[:2], self.machine.n_units), dtype=np.int8)
+        for unit, value in self.clamp.items():
+            z[..., unit] = value
+        z[..., self.simulated] = recorded
+        return z
+
+    @property
+    def states(self) -> xarray.DataArray:
+        """All states with their names, dimensions (chain, draw, unit)."""
+        import xarray
+
+        chains, draws, _ = self.z.shape
+        coordinates = {"chain": np.arange(chains), "draw": np.arange(draws), "unit": list(self.names)}
+        return xarray.DataArray(self.z, dims=("chain", "draw", "unit"), coords=coordinates, name="states")
+
+    @cached_property
+    def free(self) -> Array:
+        """Indices of the units that are not clamped."""
+        return np.array([k for k in range(self.machine.n_units) if k not in self.clamp])
+
+    def target(self) -> Machine:
+        """Return the target of the free units under the evidence."""
+        return self.machine.given(self.clamp)[0]
+
+    def marginals(self) -> Array:
+        """Return p(z=1) as sampled, shape (units,)."""
+        return diagnostics.marginals(self.z)
+
+    def marginals_error(self) -> Array:
+        """Return the standard errors of ``marginals``, shape (units,)."""
+        return diagnostics.marginals_error(self.z)
+
+    def pairs(self) -> Array:
+        """Return p(z_k = z_j = 1) as sampled, shape (units, units)."""
+        return diagnostics.pairs(self.z)
+
+    def pairs_error(self) -> Array:
+        """Return the standard errors of ``pairs``."""
+        return diagnostics.pairs_error(self.z)
+
+    def effective_samples(self) -> Array:
+        """Return the effective sample size of each unit; NaN for a unit that never changed."""
+        return diagnostics.effective_samples(self.z)
+
+    def joint(self) -> Array:
+        """Return the sampled probabilities of the 2^n states, unit 0 the most significant bit."""
+        require(self.z.shape[2] <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", self.z.shape[2])
+        counts = joint_counts(self.z).sum(axis=0)
+        return np.asarray(counts / counts.sum())
+
+    def exact(self) -> exact.Exact | None:
+        """Return the exact moments of all units under the evidence, or ``None`` where they can't be had."""
+        return exact.exact_given(self.machine, self.clamp)
+
+    def kl_divergence(self) -> diagnostics.KLDivergence:
+        """Return D_KL of the free units from the target, with floor, bias and error."""
+        return diagnostics.kl_divergence(self.z[..., self.free], exact.exact_joint(self.target()))
+
+    @property
+    def speed(self) -> float:
+        """Biological time simulated, over all chains, per wall-clock time."""
+        biological = (self.samples.stop - self.samples.start) * self.samples.dt * self.z.shape[0]
+        return float(biological / (self.configuration["wall_seconds"] * 1e3))
+
+    def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
+        """Write to a netCDF file."""
+        from boltzspike.files import save
+
+        save(self, path, force=force)

@@ -1,0 +1,107 @@
+"""Statistics of the bombarded membrane: conductances, effective potential, free-membrane moments.
+
+With ``v = V - v_thresh`` the membrane equation reads ``c_m dv/dt = S - G v``, where
+
+- ``S = g_l (v_rest - v_thresh) + i_offset + sum_x a_x exp(-(t - t_s)/tau_syn)``, ``a_x = w_x (e_rev_x - v_thresh)``
+- ``G = g_l + sum_x b_x exp(-(t - t_s)/tau_syn)``, ``b_x = |w_x|``
+
+(current-based: ``a_x = w_x``, ``b_x = 0``). The effective potential ``V_eff = v_thresh + S/G`` is above threshold
+exactly where S > 0, so the nonlinearity of the ratio and the asymmetry of the reversal potentials drop out.
+Its mean is taken as ``mu = v_thresh + <S>/<G>`` and its standard deviation as ``sigma = SD(S)/<G>``. The bias
+(v_rest or i_offset) moves the mean alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.description import Array
+from boltzspike.model.neuron import LIF, Neuron
+from boltzspike.units import per_ms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MembraneStatistics:
+    """First and second moments of one bombarded neuron, exponential synapses."""
+
+    mu: float
+    """Mean effective potential, mV."""
+    sigma: float
+    """Standard deviation of the effective potential, jumps measured at threshold, mV."""
+    sigma_at_mean: float
+    """The same with jumps measured at the mean, ``w (e_rev - mu)``, as the paper takes it, mV."""
+    sigma_free: float
+    """Standard deviation of the free membrane potential (no threshold), mV."""
+    g_tot: float
+    """Mean total conductance, uS."""
+    tau_eff: float
+    """Effective membrane time constant ``c_m / g_tot``, ms."""
+    tau_syn: float
+    """Correlation time of S, ms: the synaptic time constant, or the variance-weighted mean of two."""
+
+
+def jumps(neuron: Neuron, background: PoissonBackground) -> tuple[Array, Array, Array, Array]:
+    """Return per source the rate (1/ms), the jump ``a`` of S (nA), the jump ``b`` of G (uS), and tau_syn (ms)."""
+    w, rates = np.asarray(background.weights), per_ms(np.asarray(background.rates))
+    tau = np.where(w >= 0, neuron.tau_syn_exc, neuron.tau_syn_inh)
+    if isinstance(neuron, LIF):
+        reversal = np.where(w >= 0, neuron.e_rev_exc, neuron.e_rev_inh)
+        return rates, np.abs(w) * (reversal - neuron.v_thresh), np.abs(w), tau
+    return rates, w, np.zeros_like(w), tau
+
+
+def membrane_statistics(neuron: Neuron, background: PoissonBackground) -> MembraneStatistics:
+    """Return the moments of a neuron under a background.
+
+    Examples
+    --------
+    >>> from boltzspike.model import presets
+    >>> s = membrane_statistics(presets.S1.neuron, presets.S1.background)
+    >>> f"{s.tau_eff:.3f} ms, {s.sigma:.3f} mV"
+    '0.769 ms, 1.053 mV'
+    """
+    rates, a, b, tau = jumps(neuron, background)
+    area = tau * np.e if neuron.kernel == "alpha" else tau
+    g_tot = neuron.g_l + float(np.sum(rates * b * area))
+    bias = neuron.g_l * (neuron.v_rest - neuron.v_thresh) + neuron.i_offset
+    mean_v = (bias + float(np.sum(rates * a * area))) / g_tot
+    tau_eff = neuron.c_m / g_tot
+    a_at_mean = a - b * mean_v
+    variance = _kernel_power(neuron, tau) * rates * a**2
+    variance_at_mean = _kernel_power(neuron, tau) * rates * a_at_mean**2
+    psp_power = _psp_power(neuron, tau, tau_eff)
+    total = float(np.sum(variance))
+    return MembraneStatistics(
+        mu=neuron.v_thresh + mean_v,
+        sigma=np.sqrt(total) / g_tot,
+        sigma_at_mean=float(np.sqrt(np.sum(variance_at_mean))) / g_tot,
+        sigma_free=float(np.sqrt(np.sum(rates * a_at_mean**2 * psp_power))) / neuron.c_m,
+        g_tot=g_tot,
+        tau_eff=tau_eff,
+        tau_syn=float(np.sum(variance * tau)) / total if total > 0 else float(np.mean(tau)) if len(tau) else 0.0,
+    )
+
+
+def _kernel_power(neuron: Neuron, tau: Array) -> Array:
+    """Return the integral of the squared synaptic kernel: tau/2, for alpha synapses e^2 tau/4."""
+    return tau * np.e**2 / 4 if neuron.kernel == "alpha" else tau / 2
+
+
+def _psp_power(neuron: Neuron, tau: Array, tau_eff: float) -> Array:
+    """Return the integral of the squared PSP for a unit jump and unit capacitance (Campbell's theorem).
+
+    Exponential: PSP = tau tau_eff/(tau - tau_eff) (e^{-t/tau} - e^{-t/tau_eff}). Alpha: by Parseval, with the
+    transfer function e tau / (1 + i w tau)^2 tau_eff / (1 + i w tau_eff).
+    """
+    if neuron.kernel == "exponential":
+        return tau**2 * tau_eff**2 / (2 * (tau + tau_eff))
+    return np.e**2 * tau**2 * tau_eff**2 * (tau + 2 * tau_eff) / (4 * (tau + tau_eff) ** 2)
+
+
+def leverage(neuron: Neuron, background: PoissonBackground, control: str) -> float:
+    """Return d(mu)/d(control): ``g_l/<G>`` (mV per mV) for v_rest, ``1/<G>`` (mV per nA) for i_offset."""
+    g_tot = membrane_statistics(neuron, background).g_tot
+    return (neuron.g_l if control == "v_rest" else 1.0) / g_tot
