@@ -35,7 +35,9 @@ def test_words_depend_on_chain_unit_step_source_and_seed_alone():
 @pytest.mark.parametrize("mean", [0.04, 0.3, 10.0, 400.0])
 def test_thresholds_draw_poisson_counts(mean):
     thresholds = streams.poisson_thresholds(mean)
-    words = np.concatenate([streams.words(3, np.arange(100), np.arange(100), step, 4).ravel() for step in range(5)])
+    words = np.concatenate(
+        [streams.words(3, np.arange(100), np.arange(100), step, 4).ravel() for step in range(5)]
+    )
     counts = np.searchsorted(thresholds, words, side="right")
     n = len(counts)
     assert abs(counts.mean() - mean) < 4 * np.sqrt(mean / n)

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from boltzspike.errors import CalibrationError, require
 from boltzspike.model.background import PoissonBackground
-from boltzspike.model.description import Array, description, frozen_array, set_field
-from boltzspike.model.neuron import Neuron
-from boltzspike.model.presets import Control
+from boltzspike.model.description import Array, Given, Saved, description, frozen_array, set_field
+from boltzspike.model.neuron import Control, Neuron, with_control
 from boltzspike.theory.logistic import fit_logistic
 from boltzspike.theory.membrane import leverage, membrane_statistics
-from boltzspike.units import mV, ms
-
-if TYPE_CHECKING:
-    from os import PathLike
+from boltzspike.units import ms, mV
 
 
 @description
-class ResponseCurve:
+class ResponseCurve(Saved):
     """p(z=1) of a neuron against its mean effective potential."""
 
-    mu: Sequence[float] | Array
+    mu: Given
     """Mean effective potential, shape (m,), mV."""
-    p: Sequence[float] | Array
+    p: Given
     """p(z=1), shape (m,)."""
-    error: Sequence[float] | Array
+    error: Given
     """Standard error of p (simulation) or bound on its error (theory), shape (m,)."""
     tau_refrac: ms
     method: str
@@ -37,7 +31,7 @@ class ResponseCurve:
     """Time step of a simulation; ``None`` for theory, which has none."""
     control: str = "mu"
     """What ``x`` is: ``"v_rest"``, ``"i_offset"`` or ``"mu"``."""
-    x: Sequence[float] | Array | None = None
+    x: Given = None
     """The control variable, shape (m,); ``None``: mu itself."""
 
     def __post_init__(self) -> None:
@@ -55,7 +49,7 @@ class ResponseCurve:
 
 
 @description
-class Calibration:
+class Calibration(Saved):
     """The logistic of one neuron under one background: ``p(z=1) = 1/(1 + exp(-(mu - u0)/alpha))``.
 
     ``u0`` and ``alpha`` are mV of mean effective potential, whatever the control variable.
@@ -80,7 +74,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Validate."""
-        require(self.control in ("v_rest", "i_offset"), "Calibration.control", "'v_rest' or 'i_offset'", self.control)
+        require(
+            self.control in ("v_rest", "i_offset"), "Calibration.control", "'v_rest' or 'i_offset'", self.control
+        )
         require(np.isfinite(self.u0), "Calibration.u0", "a finite number of mV", self.u0)
         require(np.isfinite(self.alpha) and self.alpha > 0, "Calibration.alpha", "> 0 mV", self.alpha)
 
@@ -92,23 +88,17 @@ class Calibration:
 
     def biased(self, bias: float) -> Neuron:
         """Return the neuron whose logistic sits at the Boltzmann bias ``bias``."""
-        return replace(self.neuron, **{self.control: self.control_at(bias)})
+        return with_control(self.neuron, self.control, self.control_at(bias))
 
     @property
     def alpha_control(self) -> float:
-        """alpha in units of the control variable (mV of v_rest or nA of i_offset)."""
+        """Alpha in units of the control variable (mV of v_rest or nA of i_offset)."""
         return self.alpha / leverage(self.neuron, self.background, self.control)
 
     @property
     def verdict(self) -> Verdict:
         """What this neuron and background are good for."""
         return regime_verdict(self)
-
-    def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
-        """Write to a JSON file."""
-        from boltzspike.files import save
-
-        save(self, path, force=force)
 
 
 Regime = Literal["sampling", "borderline", "not sampling"]
@@ -167,7 +157,7 @@ def calibration_from_curve(
 
 
 def regime_verdict(calibration: Calibration) -> Verdict:
-    """Judge the regime: is the membrane fast, is the reset close, are the jumps small, does the control act?"""
+    """Judge the regime: speed of the membrane, reset, size of the jumps, misfit, leverage of the control."""
     neuron, background = calibration.neuron, calibration.background
     s = membrane_statistics(neuron, background)
     speed = s.tau_eff / s.tau_syn
@@ -175,7 +165,9 @@ def regime_verdict(calibration: Calibration) -> Verdict:
     faults, notes = [], []
     notes.append(f"g_tot/g_l = {s.g_tot / neuron.g_l:.3g}, tau_eff/tau_syn = {speed:.3g}")
     if speed > 0.5:
-        faults.append(f"the membrane is too slow (tau_eff/tau_syn = {speed:.2g} > 0.5): raise the background rates")
+        faults.append(
+            f"the membrane is too slow (tau_eff/tau_syn = {speed:.2g} > 0.5): raise the background rates"
+        )
     if gap * speed > 0.05 or gap > 1.5:
         faults.append(
             f"v_reset lies {gap:.2g} sigma below threshold, so climbing back distorts the response: raise v_reset"
@@ -193,7 +185,9 @@ def regime_verdict(calibration: Calibration) -> Verdict:
             f"v_rest hardly moves the neuron ({ratio:.2g} mV per mV; one unit of bias takes "
             f"{calibration.alpha_control:.3g} mV): bias it by current, control='i_offset'"
         )
-    notes.append(f"response within {calibration.rms:.2g} (RMS), {calibration.max_deviation:.2g} (max) of a logistic")
+    notes.append(
+        f"response within {calibration.rms:.2g} (RMS), {calibration.max_deviation:.2g} (max) of a logistic"
+    )
     severe = speed > 0.5 or calibration.rms > 0.03
     regime: Regime = "not sampling" if severe else "borderline" if faults else "sampling"
     return Verdict(regime=regime, reasons=(*faults, *notes))

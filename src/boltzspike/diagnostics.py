@@ -113,10 +113,6 @@ def kl_divergence(states: Array, target: Array) -> KLDivergence:
     per_block = counts / counts.sum(axis=1, keepdims=True)
     sampled = per_block.mean(axis=0)
     seen = sampled > 0
-    if np.any(target[seen] <= 0):
-        value = math.inf
-    else:
-        value = _kl(sampled, target)
 
     def bias_of(mean: Array, second: Array, count: int) -> tuple[float, float]:
         variance = np.maximum(second / count - mean**2, 0) / (count - 1)
@@ -130,7 +126,7 @@ def kl_divergence(states: Array, target: Array) -> KLDivergence:
     )
     error = float(np.sqrt((number - 1) * np.mean((left_out - left_out.mean()) ** 2)))
     return KLDivergence(
-        value=value,
+        value=_kl(sampled, target),
         floor=floor,
         bias=bias,
         error=error,

@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,7 +26,6 @@ from boltzspike.samples import Samples
 SCHEMA = 1
 """Version of the JSON and netCDF layouts; a file of a newer one is refused."""
 
-T = TypeVar("T")
 _DESCRIPTIONS: dict[str, type] = {
     cls.__name__: cls
     for cls in (
@@ -169,7 +168,9 @@ def _read_json(path: Path) -> Any:
 
 def _check_schema(schema: object, where: str) -> None:
     if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
-        raise ValidationError(f"{where}: schema: must be an integer in 1..{SCHEMA}, got {schema!r}; a newer boltzspike may read it")
+        raise ValidationError(
+            f"{where}: schema: must be an integer in 1..{SCHEMA}, got {schema!r}; a newer boltzspike may read it"
+        )
 
 
 _NPZ_FIELDS: dict[type, tuple[str, ...]] = {
@@ -195,15 +196,11 @@ def _read_npz(path: Path) -> Any:
     for cls, fields in _NPZ_FIELDS.items():
         if set(fields) - {"names"} <= set(arrays) <= set(fields):
             names = [str(name) for name in arrays.pop("names")] if "names" in arrays else None
-            return _named(path, lambda cls=cls, names=names: cls(names=names, **arrays))
+            try:
+                return cls(names=names, **arrays)
+            except ValidationError as error:
+                raise ValidationError(f"{path}: {error}") from None
     raise ValidationError(f"{path}: holds arrays {sorted(arrays)}; a machine needs weights and biases")
-
-
-def _named(path: Path, make: Callable[[], T]) -> T:
-    try:
-        return make()
-    except ValidationError as error:
-        raise ValidationError(f"{path}: {error}") from None
 
 
 def _save_result(result: Result, path: Path, *, force: bool) -> None:

@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -21,8 +20,7 @@ from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import Neuron
-from boltzspike.model.presets import Control
+from boltzspike.model.neuron import Control, Neuron, with_control
 from boltzspike.model.synapse import Synapse
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
@@ -72,7 +70,9 @@ def response(
     -------
     A ``ResponseCurve`` with fields x, mu, p, error and rate (Hz), each of shape (m,).
     """
-    require((v_rest is None) != (i_offset is None), "response", "given either v_rest or i_offset", "both or neither")
+    require(
+        (v_rest is None) != (i_offset is None), "response", "given either v_rest or i_offset", "both or neither"
+    )
     control: Control = "v_rest" if v_rest is not None else "i_offset"
     x = np.atleast_1d(np.asarray(v_rest if v_rest is not None else i_offset, dtype=float))
     require(bool(np.isfinite(x).all()) and x.ndim == 1, control, "an array of finite numbers", x)
@@ -82,7 +82,7 @@ def response(
         p = _burst_curve(neuron, background, mu)
         error, step = np.full_like(p, BURST_ERROR), None
     elif method == "simulation":
-        neurons = [replace(neuron, **{control: float(value)}) for value in x]
+        neurons = [with_control(neuron, control, value) for value in x]
         network = SpikingNetwork(neurons=neurons, backgrounds=background, weights=np.zeros((len(x), len(x))))
         samples = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
         assert samples.spikes is not None
@@ -92,7 +92,9 @@ def response(
         least = neuron.tau_refrac / (duration * chains)
         p, error, step = on.mean(axis=0), np.maximum(on.std(axis=0, ddof=1) / np.sqrt(chains), least), dt
     else:
-        raise ValidationError(f"method: no response method {method!r}{suggestion(method, ('burst', 'simulation'))}")
+        raise ValidationError(
+            f"method: no response method {method!r}{suggestion(method, ('burst', 'simulation'))}"
+        )
     return ResponseCurve(
         mu=mu, p=p, error=error, tau_refrac=neuron.tau_refrac, method=method, dt=step, control=control, x=x
     )
@@ -241,7 +243,11 @@ def sample(
         "draw_every_ms": every * dt,
         "clamping": clamping,
         "wall_seconds": wall,
-        "versions": {"boltzspike": version("boltzspike"), "numpy": np.__version__, "python": platform.python_version()},
+        "versions": {
+            "boltzspike": version("boltzspike"),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
         "machine": platform.machine(),
     }
     return Result(

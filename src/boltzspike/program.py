@@ -88,12 +88,11 @@ class Program:
             require(name in allowed, f"Program.{name}", f"one of the values {sorted(allowed)}", name)
             shape = getattr(self, name).shape
             require(np.shape(value) == shape, f"Program.{name}", f"of shape {shape}", np.shape(value))
-        return dataclasses.replace(self, **{name: _frozen(value) for name, value in values.items()})
+        frozen: dict[str, Any] = {name: _frozen(value) for name, value in values.items()}
+        return dataclasses.replace(self, **frozen)
 
 
-def compile_program(
-    network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int, int] | None = None
-) -> Program:
+def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int, int] | None = None) -> Program:
     """Compile a network on a time grid.
 
     Parameters

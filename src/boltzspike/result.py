@@ -100,7 +100,9 @@ class Result:
 
     def joint(self) -> Array:
         """Return the sampled probabilities of the 2^n states, unit 0 the most significant bit."""
-        require(self.z.shape[2] <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", self.z.shape[2])
+        require(
+            self.z.shape[2] <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", self.z.shape[2]
+        )
         counts = joint_counts(self.z).sum(axis=0)
         return np.asarray(counts / counts.sum())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +116,7 @@ class Samples:
     def join(parts: list[Samples]) -> Samples:
         """Return consecutive parts of one run as one."""
         first, last = parts[0], parts[-1]
-        for before, after in zip(parts, parts[1:]):
+        for before, after in itertools.pairwise(parts):
             assert before.stop == after.start, "parts of a run must follow each other"
 
         def together(field: str) -> Array | None:
@@ -125,7 +126,9 @@ class Samples:
         spikes = None
         if first.spikes is not None:
             pieces = [part.spikes for part in parts if part.spikes is not None]
-            chain, unit, step = (np.concatenate([getattr(p, f) for p in pieces]) for f in ("chain", "unit", "step"))
+            chain, unit, step = (
+                np.concatenate([getattr(p, f) for p in pieces]) for f in ("chain", "unit", "step")
+            )
             order = np.lexsort((unit, step, chain))
             spikes = Spikes(
                 chain=chain[order],

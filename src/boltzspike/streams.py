@@ -8,7 +8,7 @@ whatever the number of chains. The functions work on NumPy arrays as they stand 
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy.special import pdtr
 
 from boltzspike.errors import require
 
@@ -54,13 +54,15 @@ def words(seed: int, chains: np.ndarray, units: np.ndarray, step: int, sources: 
 
 
 def poisson_thresholds(mean: float) -> np.ndarray:
-    """Return the cumulative Poisson distribution scaled to 2^32: a word w is worth ``sum(w >= thresholds)`` events.
+    """Return the cumulative Poisson distribution times 2^32: a word w is worth ``sum(w >= thresholds)`` events.
 
     Exact to the resolution of 2^-32; the tail beyond it is cut.
     """
-    last = int(stats.poisson.isf(2.0**-33, mean)) + 1 if mean > 0 else 0
-    cumulative = stats.poisson.cdf(np.arange(last), mean)
-    return np.round(cumulative * 2.0**32).astype(np.uint64)
+    if mean <= 0:
+        return np.zeros(0, dtype=np.uint64)
+    reach = int(mean + 8 * np.sqrt(mean) + 40)
+    cumulative = np.round(pdtr(np.arange(reach), mean) * 2.0**32)
+    return cumulative[: np.searchsorted(cumulative, 2.0**32) + 1].astype(np.uint64)
 
 
 def check_seed(seed: int) -> int:

@@ -64,9 +64,8 @@ class ReferenceRunner:
         self.step_mean_exc = p.tau_syn_exc / p.dt * -np.expm1(-p.dt / p.tau_syn_exc)
         self.step_mean_inh = p.tau_syn_inh / p.dt * -np.expm1(-p.dt / p.tau_syn_inh)
         self.weights_exc, self.weights_inh = np.maximum(p.weights, 0), np.maximum(-p.weights, 0)
-        self.thresholds = [
-            [streams.poisson_thresholds(rate * p.dt) for rate in rates] for rates in p.background_rates
-        ]
+        self.rates = np.unique(p.background_rates)
+        self.thresholds = [streams.poisson_thresholds(rate * p.dt) for rate in self.rates]
 
     def init(self, *, seed: int, chains: int) -> ReferenceState:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
@@ -154,23 +153,25 @@ class ReferenceRunner:
         return samples, after
 
     def _background_events(self, seed: int, chains: int, step: int) -> Array:
-        p = self.program
-        sources = p.background_rates.shape[1]
-        words = streams.words(seed, np.arange(chains), np.arange(p.n_units), step, sources)
-        events = np.empty(words.shape)
-        for k in range(p.n_units):
-            for s in range(sources):
-                events[:, k, s] = np.searchsorted(self.thresholds[k][s], words[:, k, s], side="right")
+        """Return the number of background spikes of this step, shape (chains, units, sources)."""
+        rates = self.program.background_rates
+        words = streams.words(seed, np.arange(chains), np.arange(len(rates)), step, rates.shape[1])
+        events = np.zeros(words.shape)
+        for rate, thresholds in zip(self.rates, self.thresholds):
+            alike = rates == rate
+            events[:, alike] = np.searchsorted(thresholds, words[:, alike], side="right")
         return events
 
     def _recurrent(self, intervals: Array, weights: Array, tau_syn: Array) -> Array:
-        """Sum over the spikes that arrive, shape (chains, targets); ``tau_syn`` is the target's."""
-        chain, source = np.nonzero(intervals)
-        arriving = np.zeros((len(intervals), self.program.n_units))
-        for c, j in zip(chain, source):
-            renewal = -np.expm1(-intervals[c, j] * self.program.dt / tau_syn) if self.program.renewing else 1.0
-            arriving[c] += weights[:, j] * renewal
-        return arriving
+        """Return what the arriving spikes add, shape (chains, targets); ``tau_syn`` is the target's."""
+        if not intervals.any():
+            return np.zeros(intervals.shape)
+        arrived = np.broadcast_to((intervals != NO_SPIKE)[:, None, :], (len(intervals), *weights.shape))
+        if self.program.renewing:
+            increment = -np.expm1(-intervals[:, None, :] * self.program.dt / tau_syn[:, None])
+        else:
+            increment = np.ones(arrived.shape)
+        return np.einsum("ckj,kj->ck", np.where(arrived, increment, 0.0), weights)
 
     def _spikes(self, emitted: list[Array], state: ReferenceState, stop: int) -> Spikes:
         chain, step, unit = np.concatenate(emitted, axis=1) if emitted else np.zeros((3, 0), dtype=np.int64)

@@ -1,0 +1,1 @@
+"""WHAT: frozen, validated descriptions of neurons, backgrounds, targets and networks."""

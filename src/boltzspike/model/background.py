@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from boltzspike.errors import require
-from boltzspike.model.description import Array, description, frozen_array, set_field
+from boltzspike.model.description import Given, description, frozen_array, set_field
 
 
 @description
@@ -18,9 +16,9 @@ class PoissonBackground:
     sign of a weight says which synapse it drives (negative: inhibitory, with conductance ``|w|``).
     """
 
-    rates: Sequence[float] | Array
+    rates: Given
     """Rate of each source, shape (sources,), Hz, >= 0."""
-    weights: Sequence[float] | Array
+    weights: Given
     """Weight of each source, shape (sources,), uS or nA."""
 
     def __post_init__(self) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from boltzspike.errors import ValidationError, require, suggestion
-from boltzspike.model.description import Array, description, frozen_array, set_field, unit_names
+from boltzspike.model.description import Array, Given, Saved, description, frozen_array, set_field, unit_names
 
 
 @description
-class BoltzmannMachine:
+class BoltzmannMachine(Saved):
     """Distribution over z in {0, 1}^n: ``p(z) ~ exp(z^T W z / 2 + b^T z)``, W symmetric with zero diagonal."""
 
-    weights: Sequence[Sequence[float]] | Array
+    weights: Given
     """Couplings W, shape (n, n), symmetric, zero diagonal, dimensionless."""
-    biases: Sequence[float] | Array
+    biases: Given
     """Biases b, shape (n,), dimensionless."""
-    names: Sequence[str] | None = None
+    names: Given = None
     """Names of the units; ``None``: z0, z1, ..."""
 
     def __post_init__(self) -> None:
@@ -66,16 +66,16 @@ class BoltzmannMachine:
 
 
 @description
-class RestrictedBoltzmannMachine:
+class RestrictedBoltzmannMachine(Saved):
     """Bipartite Boltzmann machine: ``p(v, h) ~ exp(v^T W h + b^T v + c^T h)``, units ordered (v, h)."""
 
-    weights: Sequence[Sequence[float]] | Array
+    weights: Given
     """Couplings W, shape (visible, hidden)."""
-    visible_biases: Sequence[float] | Array
+    visible_biases: Given
     """Biases b, shape (visible,)."""
-    hidden_biases: Sequence[float] | Array
+    hidden_biases: Given
     """Biases c, shape (hidden,)."""
-    names: Sequence[str] | None = None
+    names: Given = None
     """Names of all units, the visible ones first; ``None``: v0, ..., h0, ..."""
 
     def __post_init__(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Sequence
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeAlias, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from boltzspike.errors import ValidationError, require, suggestion
 
 T = TypeVar("T")
 Array = np.ndarray
+Given: TypeAlias = Any
+"""A field that takes several forms and holds one after construction, named in its docstring (an array-like that
+becomes a read-only array, names that default): no static type says both."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
@@ -23,7 +27,7 @@ def description(cls: type[T]) -> type[T]:
     Two descriptions are equal when all their fields are, arrays compared element by element.
     """
     made = dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)(cls)
-    fields = [field for field in dataclasses.fields(made) if field.init]  # type: ignore[arg-type]
+    fields = [field for field in dataclasses.fields(made) if field.init]
     names = [field.name for field in fields]
     needed = [
         field.name
@@ -44,10 +48,21 @@ def description(cls: type[T]) -> type[T]:
             raise ValidationError(f"{cls.__name__}: needs {', '.join(missing)}")
         plain_init(self, **values)
 
-    made.__init__ = checked_init  # type: ignore[misc]
-    made.__eq__ = _equal  # type: ignore[method-assign, assignment]
-    made.__hash__ = None  # type: ignore[assignment]
+    for name, method in (("__init__", checked_init), ("__eq__", _equal), ("__hash__", None)):
+        setattr(made, name, method)
     return made
+
+
+class Saved:
+    """Gives a description its ``save``."""
+
+    __slots__ = ()
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Write to a file; the suffix picks the format, an existing file is kept unless ``force``."""
+        from boltzspike.files import save  # the one listed exception to the direction of imports
+
+        save(self, path, force=force)
 
 
 def _equal(self: Any, other: Any) -> bool:

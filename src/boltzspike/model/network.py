@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import field
 
 import numpy as np
 
 from boltzspike.errors import require
 from boltzspike.model.background import PoissonBackground
-from boltzspike.model.description import Array, description, frozen_array, set_field, unit_names
-from boltzspike.model.neuron import LIF, CurrentLIF, Neuron
+from boltzspike.model.description import Given, Saved, description, frozen_array, set_field, unit_names
+from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
 
 
 @description
-class SpikingNetwork:
+class SpikingNetwork(Saved):
     """LIF neurons under private bombardment, coupled by recurrent synapses.
 
     Each neuron carries its own bias (``v_rest`` or ``i_offset``). ``weights[k, j]`` goes from neuron j to
     neuron k; its sign says which synapse of k it drives. Asymmetric weights are allowed.
     """
 
-    neurons: Neuron | Sequence[Neuron]
+    neurons: Given
     """One neuron a unit, all of one type; a single one stands for all."""
-    backgrounds: PoissonBackground | Sequence[PoissonBackground]
+    backgrounds: Given
     """One background a unit; a single one stands for all."""
-    weights: Sequence[Sequence[float]] | Array
+    weights: Given
     """Recurrent weights, shape (units, units), [target, source], uS or nA, zero diagonal."""
     synapse: Synapse = field(default_factory=Synapse)
     """The recurrent synapse."""
-    names: Sequence[str] | None = None
+    names: Given = None
     """Names of the units."""
 
     def __post_init__(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 from boltzspike.errors import require
 from boltzspike.model.description import description, set_number
-from boltzspike.units import mV, ms, nA, nF, uS
+from boltzspike.units import ms, mV, nA, nF, uS
 
 SynapticKernel = Literal["exponential", "alpha"]
 
@@ -120,3 +121,10 @@ class CurrentLIF:
 
 
 Neuron = LIF | CurrentLIF
+Control = Literal["v_rest", "i_offset"]
+
+
+def with_control(neuron: Neuron, control: Control, value: float) -> Neuron:
+    """Return the neuron with its bias variable set."""
+    values: dict[str, Any] = {control: float(value)}
+    return dataclasses.replace(neuron, **values)

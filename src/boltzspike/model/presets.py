@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from boltzspike.errors import ValidationError, suggestion
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.description import description
-from boltzspike.model.neuron import LIF, CurrentLIF, Neuron
-
-Control = Literal["v_rest", "i_offset"]
+from boltzspike.model.neuron import LIF, Control, CurrentLIF, Neuron
 
 
 @description
@@ -66,7 +62,7 @@ thesis = Preset(
     ),
     background=PoissonBackground(rates=[5000.0, 5000.0], weights=[0.0035, -0.0055]),
     control="i_offset",
-    source="M. A. Petrovici, Form Versus Function (PhD thesis, Heidelberg 2015); g_tot/g_l = 91, so biased by current",
+    source="M. A. Petrovici, Form Versus Function (PhD thesis, Heidelberg 2015); g_tot/g_l = 91: current bias",
 )  # fmt: skip
 
 dodo = Preset(

@@ -1,0 +1,1 @@
+"""Predictions: pure functions on arrays, each with its equation and source; no simulation."""

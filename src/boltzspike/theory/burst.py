@@ -10,7 +10,8 @@ and T_n the mean quiescence after a burst of n. The density of the effective pot
 spike to spike by the Ornstein-Uhlenbeck kernel over one refractory period. Summed over all n these are three
 linear integral equations on y > threshold with one matrix:
 
-``N = 1 + K N``,  ``D = K (tau_b + D)``,  ``Q = int_{y < threshold} K T + K Q``,  ``p = tau_ref N/(tau_ref N + D + Q)``
+``N = 1 + K N``,  ``D = K (tau_b + D)``,  ``Q = int_{y < threshold} K T + K Q``,
+``p = tau_ref N/(tau_ref N + D + Q)``
 
 taken at the potential x0 at which the burst began.
 

@@ -2,7 +2,8 @@
 
 With ``v = V - v_thresh`` the membrane equation reads ``c_m dv/dt = S - G v``, where
 
-- ``S = g_l (v_rest - v_thresh) + i_offset + sum_x a_x exp(-(t - t_s)/tau_syn)``, ``a_x = w_x (e_rev_x - v_thresh)``
+- ``S = g_l (v_rest - v_thresh) + i_offset + sum_x a_x exp(-(t - t_s)/tau_syn)``,
+  ``a_x = w_x (e_rev_x - v_thresh)``
 - ``G = g_l + sum_x b_x exp(-(t - t_s)/tau_syn)``, ``b_x = |w_x|``
 
 (current-based: ``a_x = w_x``, ``b_x = 0``). The effective potential ``V_eff = v_thresh + S/G`` is above threshold

@@ -23,7 +23,7 @@ def psp(time: Array, *, tau_syn: float, tau_eff: float) -> Array:
 def psp_area(*, tau_syn: float, tau_eff: float, duration: float) -> float:
     """Return the integral of ``psp`` from 0 to ``duration``, in ms^2.
 
-    ``tau_syn tau_eff/(tau_syn - tau_eff) [f(tau_syn) - f(tau_eff)]`` with ``f(tau) = tau (1 - exp(-duration/tau))``:
+    ``tau_syn tau_eff/(tau_syn - tau_eff) [f(tau_syn) - f(tau_eff)]``, ``f(tau) = tau (1 - exp(-duration/tau))``:
     a divided difference of f, taken as its derivative where the time constants all but coincide.
 
     Examples

@@ -39,7 +39,7 @@ class ExactState:
 
 
 @numba.njit(nogil=True, cache=True)
-def _events(thresholds, first, last, word):  # type: ignore[no-untyped-def]
+def _events(thresholds, first, last, word):
     """Count the thresholds that do not exceed the word: linear over short tables, else by bisection."""
     low, high = first, last
     while high - low > 8:
@@ -54,7 +54,7 @@ def _events(thresholds, first, last, word):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _run_chain(  # type: ignore[no-untyped-def]
+def _run_chain(
     chain, seed_low, seed_high, start, steps,
     u, excitation, inhibition, last_spike, under_way,
     dt, conductance, renewing, refractory, clamp,
@@ -174,7 +174,8 @@ class ExactRunner:
         per_pass = steps
         if record.spikes:
             per_pass = max(_SPIKE_BUFFER // (chains * n) - 1, 1) * shortest
-        parts, left = [], steps
+        parts: list[Samples] = []
+        left = steps
         while left > 0 or not parts:
             part, state = self._run_pass(state, min(per_pass, left), record)
             parts.append(part)

@@ -1,0 +1,376 @@
+"""The command line: parse, call the pipeline, write. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from boltzspike.calibration import Calibration, ResponseCurve
+    from boltzspike.pipeline import Progress
+    from boltzspike.result import Result
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Neural sampling with leaky integrate-and-fire neurons in the high-conductance state.",
+)
+
+Model = Annotated[Path, typer.Argument(help="Boltzmann machine or RBM (JSON or npz).", show_default=False)]
+NeuronOption = Annotated[str, typer.Option(help="Preset (S1, S2, S5a, thesis, dodo) or a calibration file.")]
+Clamp = Annotated[list[str], typer.Option(help="Evidence NAME=0 or NAME=1; may be repeated.", show_default=False)]
+Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e4ms or 2min.")]
+Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
+Dt = Annotated[float, typer.Option(help="Time step in ms.")]
+EngineOption = Annotated[str, typer.Option(help="numba or reference.")]
+Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
+ControlOption = Annotated[
+    str | None, typer.Option(help="Bias variable, v_rest or i_offset; default: the preset's.", show_default=False)
+]
+
+SHOWN_UNITS = 20
+
+
+@app.command()
+def sample(
+    model: Model,
+    clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    duration: Duration = "100s",
+    chains: Chains = 64,
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    rule: Annotated[str, typer.Option(help="Translation rule.")] = "psp",
+    plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
+    clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
+    engine: EngineOption = "numba",
+    dt: Dt = 0.1,
+    burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
+    threads: Threads = None,
+    all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution."""
+    from boltzspike import pipeline
+    from boltzspike.errors import ValidationError
+    from boltzspike.files import check_writable
+    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+    from boltzspike.model.synapse import Synapse
+
+    if output is not None:
+        check_writable(output, force=force)
+    machine = pipeline.read(model)
+    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
+        raise ValidationError(f"{model}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+    evidence = parse_clamp(clamp)
+    biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
+    calibration = _calibration(neuron, None)
+    print(
+        f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; neuron {neuron}: {calibration.verdict.regime}"
+    )
+    with _progress_bar("sampling") as progress:
+        result = pipeline.sample(
+            machine,
+            calibration=calibration,
+            duration=biological,
+            chains=chains,
+            seed=seed,
+            rule=rule,
+            synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+            engine=engine,
+            dt=dt,
+            clamp=evidence,
+            clamping=clamping,
+            burn_in=discarded,
+            threads=threads,
+            progress=progress,
+        )
+    _print_result(result, all_units=all_units)
+    if output is not None:
+        result.save(output, force=force)
+        print(f"wrote {output}")
+
+
+@app.command()
+def calibrate(
+    neuron: NeuronOption = "S1",
+    control: ControlOption = None,
+    method: Annotated[str, typer.Option(help="burst (theory) or simulation.")] = "burst",
+    points: Annotated[int, typer.Option(help="Points of the response curve.")] = 61,
+    duration: Duration = "100s",
+    chains: Chains = 16,
+    seed: Seed = 1,
+    dt: Dt = 0.1,
+    engine: EngineOption = "numba",
+    threads: Threads = None,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Find the logistic of a neuron under its background: u0 and alpha, with errors and a verdict."""
+    from boltzspike import pipeline
+    from boltzspike.files import check_writable
+
+    if output is not None:
+        check_writable(output, force=force)
+    cell, background, chosen = _neuron(neuron, control)
+    calibration = pipeline.calibrate(
+        cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
+        chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,
+    )  # fmt: skip
+    unit = "mV" if calibration.control == "v_rest" else "nA"
+    print(f"u0     {calibration.u0:.4f} +- {calibration.u0_error:.2g} mV of mean potential")
+    print(f"alpha  {calibration.alpha:.4f} +- {calibration.alpha_error:.2g} mV of mean potential")
+    print(f"p = 1/2 at {calibration.control} = {calibration.control_at(0.0):.5g} {unit}; ", end="")
+    print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
+    print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
+    print(f"regime {calibration.verdict}")
+    if output is not None:
+        calibration.save(output, force=force)
+        print(f"wrote {output}")
+
+
+@app.command()
+def response(
+    neuron: NeuronOption = "S1",
+    control: ControlOption = None,
+    method: Annotated[
+        list[str], typer.Option(help="burst (theory) or simulation; may be repeated.", show_default=False)
+    ] = ["burst"],  # noqa: B006  # Typer copies it
+    points: Annotated[int, typer.Option(help="Points of the curve.")] = 13,
+    duration: Duration = "10s",
+    chains: Chains = 16,
+    seed: Seed = 1,
+    dt: Dt = 0.1,
+    engine: EngineOption = "numba",
+    threads: Threads = None,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Print p(z=1) against the control variable, by theory or simulation, beside the fitted logistic."""
+    import numpy as np
+    from scipy.special import expit
+
+    from boltzspike import pipeline
+    from boltzspike.files import check_writable, save
+
+    if output is not None:
+        check_writable(output, force=force)
+    cell, background, chosen = _neuron(neuron, control)
+    calibration = pipeline.calibrate(cell, background, control=chosen)
+    biases = np.linspace(-5, 5, points)
+    x: Any = np.array([calibration.control_at(b) for b in biases])
+    curves: list[ResponseCurve] = [
+        pipeline.response(
+            cell, background, method=name, duration=parse_time(duration, "duration"), chains=chains, seed=seed,
+            dt=dt, engine=engine, threads=threads, **{chosen: x},
+        )
+        for name in method
+    ]  # fmt: skip
+    unit = "mV" if chosen == "v_rest" else "nA"
+    header = [f"{chosen} ({unit})", "mean (mV)", "logistic"]
+    for curve in curves:
+        header += [curve.method, "+-"]
+    rows = []
+    for k, value in enumerate(x):
+        row = [f"{value:.4f}", f"{curves[0].mu[k]:.3f}", f"{expit(biases[k]):.4f}"]
+        for curve in curves:
+            row += [f"{curve.p[k]:.4f}", f"{curve.error[k]:.4f}"]
+        rows.append(row)
+    _print_table(header, rows)
+    if output is not None:
+        save(curves[0], output, force=force)
+        print(f"wrote {output}")
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions and engines, and run a short self-test."""
+    import importlib
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import numpy as np
+
+    from boltzspike import pipeline
+    from boltzspike.engines import REGISTRY
+    from boltzspike.model.boltzmann import BoltzmannMachine
+
+    print(f"python {platform.python_version()} on {platform.machine()}")
+    for package in ("boltzspike", "numpy", "scipy", "numba", "xarray", "h5netcdf", "matplotlib", "scikit-learn"):
+        try:
+            print(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            print(f"{package} is not installed")
+    for name, target in REGISTRY.items():
+        try:
+            importlib.import_module(target.partition(":")[0])
+            print(f"engine {name}: available")
+        except ImportError as error:
+            print(f"engine {name}: not available ({error})")
+    machine = BoltzmannMachine(weights=[[0.0, 0.5], [0.5, 0.0]], biases=[-0.3, 0.2])
+    result = pipeline.sample(machine, duration=1e4, chains=16)
+    truth = result.exact()
+    assert truth is not None
+    worst = float(np.max(np.abs(result.marginals() - truth.marginals)))
+    # the psp rule is off by up to .02 here, and the sampling noise at this length is .005
+    ok = worst < 0.05
+    print(
+        f"self-test: {'passed' if ok else 'FAILED'} (largest marginal error {worst:.3f}, {result.speed:.0f} x real time)"
+    )
+    if not ok:
+        raise typer.Exit(1)
+
+
+def parse_time(text: str, where: str) -> float:
+    """Return a time in ms from ``100s``, ``5e4ms``, ``2min`` or ``1h``."""
+    from boltzspike.errors import ValidationError
+
+    for suffix, factor in (("ms", 1.0), ("min", 6e4), ("s", 1e3), ("h", 3.6e6)):
+        if text.strip().endswith(suffix):
+            try:
+                return float(text.strip().removesuffix(suffix)) * factor
+            except ValueError:
+                break
+    raise ValidationError(f"{where}: must be a number with a unit (ms, s, min or h), such as 100s, got {text!r}")
+
+
+def parse_clamp(items: list[str]) -> dict[int | str, int]:
+    """Return ``{name: value}`` from ``NAME=0`` and ``NAME=1``; several may share an item, parted by commas."""
+    from boltzspike.errors import ValidationError
+
+    clamp: dict[int | str, int] = {}
+    for item in (part for text in items for part in text.split(",")):
+        name, equals, value = item.rpartition("=")
+        if not equals or value not in ("0", "1") or not name:
+            raise ValidationError(f"clamp: must be NAME=0 or NAME=1, got {item!r}")
+        if name in clamp:
+            raise ValidationError(f"clamp[{name!r}]: must be given once, got twice")
+        clamp[name] = int(value)
+    return clamp
+
+
+def _neuron(name: str, control: str | None) -> tuple[Any, Any, Any]:
+    from boltzspike.calibration import Calibration
+    from boltzspike.errors import ValidationError
+    from boltzspike.model import presets
+    from boltzspike.pipeline import read
+
+    if name not in presets.ALL and Path(name).is_file():
+        calibration = read(name)
+        if not isinstance(calibration, Calibration):
+            raise ValidationError(f"{name}: must be a calibration, got a {type(calibration).__name__}")
+        return calibration.neuron, calibration.background, control or calibration.control
+    preset = presets.preset(name)
+    return preset.neuron, preset.background, control or preset.control
+
+
+def _calibration(name: str, control: str | None) -> Calibration:
+    from boltzspike.calibration import Calibration
+    from boltzspike.model import presets
+    from boltzspike.pipeline import calibrate, read
+
+    cell, background, chosen = _neuron(name, control)
+    if name not in presets.ALL:
+        calibration = read(name)
+        assert isinstance(calibration, Calibration)
+        return calibration
+    return calibrate(cell, background, control=chosen)
+
+
+def _print_result(result: Result, *, all_units: bool) -> None:
+    import numpy as np
+
+    p, error, effective = result.marginals(), result.marginals_error(), result.effective_samples()
+    truth = result.exact()
+    order = result.free
+    header = ["unit", "sampled", "+-"]
+    if truth is not None:
+        header += ["exact", "difference"]
+    shown = order
+    if len(order) > SHOWN_UNITS and not all_units:
+        distance = np.abs(p - truth.marginals) if truth is not None else np.abs(p - 0.5)
+        shown = np.sort(order[np.argsort(-distance[order], kind="stable")[:SHOWN_UNITS]])
+    rows = []
+    for k in shown:
+        row = [result.names[k], f"{p[k]:.4f}", f"{error[k]:.4f}"]
+        if truth is not None:
+            row += [f"{truth.marginals[k]:.4f}", f"{p[k] - truth.marginals[k]:+.4f}"]
+        rows.append(row)
+    _print_table(header, rows)
+    if len(shown) < len(order):
+        which = "farthest from exact" if truth is not None else "farthest from one half"
+        print(f"({len(shown)} of {len(order)} free units, those {which}; --all shows every one)")
+    if truth is not None:
+        difference = p[order] - truth.marginals[order]
+        print(
+            f"marginals: RMS difference from exact {np.sqrt(np.mean(difference**2)):.4f}, of which sampling noise "
+            f"{np.sqrt(np.mean(error[order] ** 2)):.4f} (exact by {truth.method})"
+        )
+        if len(order) <= SHOWN_UNITS:
+            d = result.kl_divergence()
+            print(
+                f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
+                f"bias {d.bias:.3g} +- {d.error:.1g}; D_KL(exact || sampled) = {d.reverse:.3g}; "
+                f"{d.unseen} of {2 ** len(order)} states never seen (probability {d.unseen_probability:.2g})"
+            )
+    else:
+        print("exact distribution: out of reach of enumeration for this machine")
+    moving = effective[order][np.isfinite(effective[order])]
+    constant = len(order) - len(moving)
+    if len(moving):
+        print(f"effective samples: {moving.min():.0f} (least) .. {np.median(moving):.0f} (median)", end="")
+        print(f"; {constant} unit(s) never changed" if constant else "")
+    print(f"speed: {result.speed:.0f} x real time ({result.configuration['wall_seconds']:.1f} s for all chains)")
+
+
+def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for k, title in enumerate(header):
+        table.add_column(title, justify="left" if k == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Progress]:
+    """Show a bar on a terminal's stderr, nothing where it is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr and exit code 2."""
+    from boltzspike.errors import BoltzspikeError
+
+    try:
+        app(standalone_mode=True)
+    except BoltzspikeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
