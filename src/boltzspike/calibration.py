@@ -173,7 +173,7 @@ def regime_verdict(calibration: Calibration) -> Verdict:
             f"v_reset lies {gap:.2g} sigma below threshold, so climbing back distorts the response: raise v_reset"
         )
     biggest = float(np.max(np.abs(background.weights), initial=0.0)) * _jump_scale(neuron) / s.g_tot
-    if biggest > 0.3 * s.sigma:
+    if biggest > 0.5 * s.sigma:
         faults.append(
             f"one input moves the potential by {biggest / s.sigma:.2g} sigma (shot noise): use more, weaker inputs"
         )

@@ -74,9 +74,8 @@ def sample(
     evidence = parse_clamp(clamp)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron, None)
-    print(
-        f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; neuron {neuron}: {calibration.verdict.regime}"
-    )
+    regime = calibration.verdict.regime
+    print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; neuron {neuron}: {regime}")
     with _progress_bar("sampling") as progress:
         result = pipeline.sample(
             machine,
@@ -223,9 +222,8 @@ def doctor() -> None:
     worst = float(np.max(np.abs(result.marginals() - truth.marginals)))
     # the psp rule is off by up to .02 here, and the sampling noise at this length is .005
     ok = worst < 0.05
-    print(
-        f"self-test: {'passed' if ok else 'FAILED'} (largest marginal error {worst:.3f}, {result.speed:.0f} x real time)"
-    )
+    outcome = "passed" if ok else "FAILED"
+    print(f"self-test: {outcome} (largest marginal error {worst:.3f}, {result.speed:.0f} x real time)")
     if not ok:
         raise typer.Exit(1)
 

@@ -121,10 +121,12 @@ def kl_divergence(states: Array, target: Array) -> KLDivergence:
 
     total, squares = per_block.sum(axis=0), (per_block**2).sum(axis=0)
     bias, floor = bias_of(sampled, squares, number)
-    left_out = np.array(
-        [bias_of((total - block) / (number - 1), squares - block**2, number - 1)[0] for block in per_block]
-    )
-    error = float(np.sqrt((number - 1) * np.mean((left_out - left_out.mean()) ** 2)))
+    error = math.inf
+    if math.isfinite(bias):
+        left_out = np.array(
+            [bias_of((total - block) / (number - 1), squares - block**2, number - 1)[0] for block in per_block]
+        )
+        error = float(np.sqrt((number - 1) * np.mean((left_out - left_out.mean()) ** 2)))
     return KLDivergence(
         value=_kl(sampled, target),
         floor=floor,

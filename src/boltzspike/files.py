@@ -189,7 +189,7 @@ def _save_npz(what: Any, path: Path, *, force: bool) -> None:
 
 def _read_npz(path: Path) -> Any:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # a damaged zip raises whatever its member readers raise
         raise ValidationError(f"{path}: can't be read as npz ({error})") from None

@@ -117,7 +117,7 @@ def calibrate(
     """Return the logistic of a neuron under a background.
 
     The neuron's own v_rest or i_offset need not lie near the working point: the range of the control
-    variable follows from the theory, 4.5 standard deviations of the effective potential around threshold.
+    variable is where the theory finds p between .003 and .997.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def calibrate(
         raise CalibrationError(
             "calibrate: the background gives no noise (all rates or weights are 0), so the neuron is deterministic"
         )
-    mu = neuron.v_thresh + statistics.sigma * np.linspace(-4.5, 4.5, points)
+    mu = _working_range(neuron, background, points)
     x = getattr(neuron, control) + (mu - statistics.mu) / leverage(neuron, background, control)
     values: dict[str, Any] = {control: x}
     curve = response(
@@ -276,6 +276,16 @@ def _burst_curve(neuron: Neuron, background: PoissonBackground, mu: Array) -> Ar
             v_reset=neuron.v_reset,
         )
     )
+
+
+def _working_range(neuron: Neuron, background: PoissonBackground, points: int) -> Array:
+    """Return mean potentials that span the response, found on a coarse grid of 50 sigma to either side."""
+    sigma = membrane_statistics(neuron, background).sigma
+    probe = neuron.v_thresh + sigma * 50 * np.linspace(-1, 1, 101) ** 3
+    p = _burst_curve(neuron, background, probe)
+    low = probe[max(int(np.searchsorted(p, 0.003)) - 1, 0)]
+    high = probe[min(int(np.searchsorted(p, 0.997)), len(probe) - 1)]
+    return np.linspace(low, high, points)
 
 
 _PASSES = 50

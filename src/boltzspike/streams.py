@@ -22,7 +22,7 @@ _WEYL_1 = np.uint64(0xBB67AE85)
 SOURCES_PER_CALL = 4
 
 
-def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]  # scalars under Numba, arrays in NumPy
+def philox4x32(c0, c1, c2, c3, k0, k1):
     """Return four 32-bit random words (as uint64) for a 128-bit counter and a 64-bit key, all uint64 words."""
     for _ in range(10):
         product_0 = _MULTIPLIER_0 * c0

@@ -7,7 +7,7 @@ import functools
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar, dataclass_transform
+from typing import Any, TypeAlias, TypeVar, cast, dataclass_transform
 
 import numpy as np
 
@@ -27,14 +27,14 @@ def description(cls: type[T]) -> type[T]:
     Two descriptions are equal when all their fields are, arrays compared element by element.
     """
     made = dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)(cls)
-    fields = [field for field in dataclasses.fields(made) if field.init]
+    fields = [field for field in dataclasses.fields(cast(Any, made)) if field.init]
     names = [field.name for field in fields]
     needed = [
         field.name
         for field in fields
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
-    plain_init = made.__init__  # type: ignore[misc]
+    plain_init = made.__init__
 
     @functools.wraps(plain_init)
     def checked_init(self: Any, *args: Any, **values: Any) -> None:

@@ -29,7 +29,7 @@ def psp_area(*, tau_syn: float, tau_eff: float, duration: float) -> float:
     Examples
     --------
     >>> f"{psp_area(tau_syn=10.0, tau_eff=0.769, duration=10.0):.4f}"
-    '4.6259'
+    '4.6253'
     >>> f"{psp_area(tau_syn=10.0, tau_eff=10.0, duration=10.0):.4f}"
     '26.4241'
     """

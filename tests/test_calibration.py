@@ -1,0 +1,109 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import boltzspike as bs
+from boltzspike.errors import CalibrationError, ValidationError
+from boltzspike.theory.membrane import membrane_statistics
+
+S1 = bs.presets.S1
+
+
+def test_s1_has_the_published_logistic(s1_calibration):
+    assert s1_calibration.u0 == pytest.approx(-50.48, abs=s1_calibration.u0_error)
+    assert s1_calibration.alpha == pytest.approx(0.600, abs=s1_calibration.alpha_error)
+    assert s1_calibration.u0_error < 0.06
+
+
+def test_the_biased_neuron_sits_where_the_logistic_says(s1_calibration):
+    for bias in (-2.0, 0.0, 1.5):
+        mu = membrane_statistics(s1_calibration.biased(bias), S1.background).mu
+        assert mu == pytest.approx(s1_calibration.u0 + s1_calibration.alpha * bias)
+
+
+@pytest.mark.parametrize("preset", [bs.presets.S2, bs.presets.thesis], ids=["S2", "thesis"])
+def test_either_control_gives_the_same_logistic_of_the_mean_potential(preset):
+    by_v, by_i = (bs.calibrate(preset.neuron, preset.background, control=c) for c in ("v_rest", "i_offset"))
+    assert by_v.u0 == pytest.approx(by_i.u0)
+    assert by_v.alpha == pytest.approx(by_i.alpha)
+
+
+def test_theory_and_simulation_agree_within_their_errors(s1_calibration):
+    simulated = bs.calibrate(S1.neuron, S1.background, method="simulation", points=31, duration=2e4, chains=16)
+    for field in ("u0", "alpha"):
+        error = np.hypot(getattr(simulated, field + "_error"), getattr(s1_calibration, field + "_error"))
+        assert abs(getattr(simulated, field) - getattr(s1_calibration, field)) < 4 * error
+    assert simulated.dt == 0.1
+    assert s1_calibration.dt is None
+
+
+def test_the_response_of_a_calibrated_neuron_is_its_logistic_within_the_stated_deviation(s1_calibration):
+    biases = np.array([-2.0, 0.0, 2.0])
+    curve = bs.response(
+        S1.neuron, S1.background, v_rest=[s1_calibration.control_at(b) for b in biases], method="simulation",
+        duration=2e4,
+    )  # fmt: skip
+    expected = 1 / (1 + np.exp(-biases))
+    # the logistic's misfit plus the burst theory's error
+    tolerance = s1_calibration.max_deviation + 0.0074 + 4 * curve.error
+    assert np.all(np.abs(curve.p - expected) < tolerance)
+    assert curve.rate == pytest.approx(curve.p * 100)
+
+
+def test_a_neuron_without_noise_can_not_be_calibrated():
+    for background in (
+        bs.PoissonBackground(rates=[], weights=[]),
+        bs.PoissonBackground(rates=[0.0, 0.0], weights=[0.001, -0.001]),
+        bs.PoissonBackground(rates=[3000.0], weights=[0.0]),
+    ):
+        with pytest.raises(CalibrationError, match="gives no noise"):
+            bs.calibrate(S1.neuron, background)
+
+
+def test_a_curve_that_never_reaches_one_half_is_refused():
+    from boltzspike.calibration import calibration_from_curve
+
+    curve = bs.response(S1.neuron, S1.background, v_rest=np.linspace(-58, -53, 9))
+    with pytest.raises(CalibrationError, match="never fires often enough: p"):
+        calibration_from_curve(curve, S1.neuron, S1.background, control="v_rest", version="")
+
+
+def test_the_verdict_names_the_regime_and_what_to_change():
+    sampling = bs.calibrate(S1.neuron, S1.background).verdict
+    assert sampling.regime == "sampling"
+    thesis = bs.presets.thesis
+    useless = bs.calibrate(thesis.neuron, thesis.background, control="v_rest").verdict
+    assert "bias it by current" in str(useless)
+    assert "bias it by current" not in str(
+        bs.calibrate(thesis.neuron, thesis.background, control="i_offset").verdict
+    )
+    slow = dataclasses.replace(
+        bs.presets.S2.neuron, v_thresh=-50.0, v_reset=-60.0, tau_syn_exc=5.0, tau_syn_inh=5.0, tau_refrac=2.0,
+        e_rev_inh=-80.0,
+    )  # fmt: skip
+    background = bs.PoissonBackground(rates=[1000.0, 1000.0], weights=[0.0006, -0.001])
+    verdict = bs.calibrate(slow, background).verdict
+    assert verdict.regime == "not sampling"
+    assert "membrane is too slow" in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"method": "siegfried"}, "no response method 'siegfried'"),
+        ({"control": "v_reset"}, "control: must be 'v_rest' or 'i_offset', got 'v_reset'"),
+        ({"points": 2}, "points: must be at least 5, got 2"),
+    ],
+)
+def test_bad_options_are_named(values, message):
+    with pytest.raises(ValidationError, match=message):
+        bs.calibrate(S1.neuron, S1.background, **values)
+
+
+def test_a_response_needs_one_control_variable():
+    for values in ({}, {"v_rest": [-50.0], "i_offset": [0.0]}):
+        with pytest.raises(ValidationError, match="given either v_rest or i_offset"):
+            bs.response(S1.neuron, S1.background, **values)
+    with pytest.raises(ValidationError, match="v_rest: must be an array of finite numbers"):
+        bs.response(S1.neuron, S1.background, v_rest=[np.nan])

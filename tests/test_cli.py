@@ -1,0 +1,115 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import boltzspike as bs
+from boltzspike.cli import parse_clamp, parse_time
+from boltzspike.errors import ValidationError
+
+
+def boltzspike(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", "from boltzspike.cli import main; main()", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path):
+    machine = bs.BoltzmannMachine(weights=[[0, 0.5], [0.5, 0]], biases=[-0.3, 0.2], names=["smoke", "lung"])
+    machine.save(tmp_path / "m.json")
+    return tmp_path / "m.json"
+
+
+def test_sample_prints_the_table_and_writes_the_result(model, tmp_path):
+    output = tmp_path / "r.nc"
+    done = boltzspike("sample", model, "--duration", "500ms", "--chains", 16, "-o", output)
+    assert done.returncode == 0, done.stderr
+    for word in ("smoke", "lung", "exact", "floor", "effective samples", "x real time"):
+        assert word in done.stdout
+    assert bs.read(output).z.shape == (16, 50, 2)
+    again = boltzspike("sample", model, "--duration", "500ms", "--chains", 16, "-o", output)
+    assert again.returncode == 2
+    assert again.stderr == f"error: {output}: exists already; --force (force=True) overwrites it\n"
+    assert boltzspike("sample", model, "--duration", "500ms", "-o", output, "--force").returncode == 0
+
+
+def test_sample_takes_evidence_by_name(model):
+    done = boltzspike("sample", model, "--clamp", "smoke=1", "--duration", "500ms", "--chains", 16)
+    assert done.returncode == 0
+    assert "smoke" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--clamp", "smok=1"), "clamp: no unit named 'smok'; did you mean 'smoke'?"),
+        (("--clamp", "smoke=2"), "clamp: must be NAME=0 or NAME=1, got 'smoke=2'"),
+        (("--duration", "5"), "duration: must be a number with a unit (ms, s, min or h), such as 100s, got '5'"),
+        (("--duration=-5s",), "duration: must be > 0 ms, got -5000.0"),
+        (("--neuron", "S9"), "preset: no set named 'S9'; known: S1, S2"),
+        (("--dt", "0.3"), "must be a multiple of dt = 0.3 ms"),
+        (("--rule", "magic"), "rule: no translation rule named 'magic'"),
+        (("-o", "/nonexistent/folder/r.nc"), "the folder '/nonexistent/folder' does not exist"),
+    ],
+)
+def test_a_bad_argument_is_one_line_on_stderr_and_exit_code_2(model, arguments, message):
+    done = boltzspike("sample", model, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_model_is_one_line(tmp_path):
+    done = boltzspike("sample", tmp_path / "none.json")
+    assert done.returncode == 2
+    assert done.stderr == f"error: {tmp_path / 'none.json'}: can't be read: No such file or directory\n"
+
+
+def test_calibrate_prints_and_writes_a_calibration_that_sample_takes(model, tmp_path):
+    path = tmp_path / "c.json"
+    done = boltzspike("calibrate", "--neuron", "thesis", "-o", path)
+    assert done.returncode == 0
+    assert "nA" in done.stdout
+    assert bs.read(path).control == "i_offset"
+    assert boltzspike("sample", model, "--neuron", path, "--duration", "100ms", "--chains", 4).returncode == 0
+    not_a_calibration = boltzspike("sample", model, "--neuron", model)
+    assert "must be a calibration, got a BoltzmannMachine" in not_a_calibration.stderr
+
+
+def test_response_prints_theory_and_simulation_side_by_side(tmp_path):
+    path = tmp_path / "curve.json"
+    methods = ("--method", "burst", "--method", "simulation")
+    done = boltzspike("response", *methods, "--duration", "500ms", "--points", 5, "-o", path)
+    assert done.returncode == 0
+    assert "simulation" in done.stdout
+    assert np.all(np.diff(bs.read(path).p) > 0)
+
+
+def test_doctor_passes_its_self_test():
+    done = boltzspike("doctor")
+    assert done.returncode == 0
+    assert "self-test: passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"), [("100s", 1e5), ("5e4ms", 5e4), ("2min", 1.2e5), ("1h", 3.6e6), ("0.5s", 500)]
+)
+def test_times_have_units(text, ms):
+    assert parse_time(text, "duration") == ms
+
+
+@pytest.mark.parametrize("text", ["", "s", "fast", "1e3", "1 0s"])
+def test_a_time_without_sense_is_refused(text):
+    with pytest.raises(ValidationError, match="duration: must be a number with a unit"):
+        parse_time(text, "duration")
+
+
+def test_evidence_may_be_repeated_or_listed():
+    assert parse_clamp(["a=1", "b=0,c=1"]) == {"a": 1, "b": 0, "c": 1}
+    assert parse_clamp(["x=y=1"]) == {"x=y": 1}
+    with pytest.raises(ValidationError, match=r"clamp\['a'\]: must be given once"):
+        parse_clamp(["a=1", "a=0"])

@@ -1,0 +1,146 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+import boltzspike as bs
+from boltzspike.errors import ValidationError
+
+
+@pytest.fixture
+def machine(random_machine):
+    return random_machine(4)
+
+
+@pytest.fixture
+def result(machine, s1_calibration):
+    return bs.sample(machine, calibration=s1_calibration, duration=500, chains=4, clamp={2: 1}, burn_in=50)
+
+
+def test_every_description_comes_back_as_it_was(tmp_path, machine, s1_calibration, rng):
+    rbm = bs.RestrictedBoltzmannMachine(
+        weights=rng.normal(size=(2, 3)), visible_biases=[0.1, 0.2], hidden_biases=[1, 2, 3], names=list("abcde")
+    )
+    curve = bs.response(s1_calibration.neuron, s1_calibration.background, v_rest=[-51.0, -50.0])
+    network = bs.translate(machine, s1_calibration, synapse=bs.Synapse(delay=0.3, plasticity="additive"))
+    for k, what in enumerate((machine, rbm, s1_calibration, curve, network)):
+        path = tmp_path / f"{k}.json"
+        what.save(path)
+        assert bs.read(path) == what
+    for what in (machine, rbm):
+        what.save(tmp_path / "m.npz", force=True)
+        assert bs.read(tmp_path / "m.npz") == what
+
+
+def test_a_result_comes_back_with_all_that_made_it(tmp_path, result):
+    result.save(tmp_path / "r.nc")
+    back = bs.read(tmp_path / "r.nc")
+    assert np.array_equal(back.z, result.z)
+    assert back.machine == result.machine
+    assert back.network == result.network
+    assert back.calibration == result.calibration
+    assert back.clamp == {2: 1}
+    assert back.configuration == result.configuration
+    assert back.kl_divergence() == result.kl_divergence()
+    assert back.speed == pytest.approx(result.speed)
+
+
+def test_a_result_opens_without_us(tmp_path, result):
+    import xarray
+
+    result.save(tmp_path / "r.nc")
+    with xarray.open_dataset(tmp_path / "r.nc", engine="h5netcdf") as dataset:
+        assert dataset.states.dims == ("chain", "draw", "unit")
+        assert list(dataset.unit.values) == list(result.names)
+        assert json.loads(dataset.attrs["configuration"])["seed"] == 1
+
+
+def test_an_existing_file_is_kept_unless_forced(tmp_path, machine):
+    path = tmp_path / "m.json"
+    path.write_text("precious")
+    with pytest.raises(ValidationError, match=r"m.json: exists already; --force \(force=True\) overwrites it"):
+        machine.save(path)
+    assert path.read_text() == "precious"
+    machine.save(path, force=True)
+    assert bs.read(path) == machine
+
+
+def test_a_failed_write_leaves_the_earlier_file_and_no_partial_one(tmp_path, result, monkeypatch):
+    import xarray
+
+    path = tmp_path / "r.nc"
+    path.write_text("precious")
+
+    def full_disk(self, *args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(xarray.Dataset, "to_netcdf", full_disk)
+    with pytest.raises(ValidationError, match=r"r.nc: can't be written: No space left on device"):
+        result.save(path, force=True)
+    assert path.read_text() == "precious"
+    assert os.listdir(tmp_path) == ["r.nc"]
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path, machine):
+    with pytest.raises(ValidationError, match="the folder .* does not exist"):
+        machine.save(tmp_path / "none" / "m.json")
+    with pytest.raises(ValidationError, match="is a folder"):
+        machine.save(tmp_path)
+
+
+def document(machine, tmp_path, **changes):
+    machine.save(tmp_path / "m.json", force=True)
+    data = json.loads((tmp_path / "m.json").read_text()) | changes
+    (tmp_path / "m.json").write_text(json.dumps(data))
+    return tmp_path / "m.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "other"}, 'not a boltzspike file: it lacks "format": "boltzspike"'),
+        ({"schema": 99}, r"schema: must be an integer in 1..1, got 99; a newer boltzspike may read it"),
+        ({"schema": "one"}, r"schema: must be an integer in 1..1"),
+        ({"type": "BoltzmanMachine"}, "type: must be one of boltzspike's, got 'BoltzmanMachine'; did you mean"),
+        ({"type": None}, "type: must be one of boltzspike's, got None"),
+        ({"biases": [0, 0, 0]}, r"BoltzmannMachine.weights: must be of shape \(3, 3\)"),
+        ({"biases": None}, r"BoltzmannMachine.biases"),
+        ({"names": 5}, r"BoltzmannMachine"),
+        ({"extra": 5}, r"BoltzmannMachine: no parameter 'extra'"),
+    ],
+)
+def test_a_wrong_document_is_named_with_its_field(tmp_path, machine, changes, message):
+    with pytest.raises(ValidationError, match="m.json: .*" + message):
+        bs.read(document(machine, tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b"{" * 100_000, b"[1, 2", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"]
+)
+def test_a_foreign_or_damaged_file_is_one_clear_error(tmp_path, content):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ValidationError, match=r"file: (neither|can't be read|not a)"):
+        bs.read(path)
+
+
+def test_every_truncation_of_a_result_is_refused(tmp_path, result):
+    result.save(tmp_path / "r.nc")
+    whole = (tmp_path / "r.nc").read_bytes()
+    for share in (0.1, 0.5, 0.9, 0.99):
+        (tmp_path / "cut.nc").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ValidationError, match="cut.nc: can't be read"):
+            bs.read(tmp_path / "cut.nc")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValidationError, match="nothing.json: can't be read: No such file"):
+        bs.read(tmp_path / "nothing.json")
+
+
+def test_a_pickle_in_an_npz_is_not_read(tmp_path):
+    with (tmp_path / "m.npz").open("wb") as file:
+        np.savez(file, weights=np.array([{"a": 1}], dtype=object), biases=np.zeros(1))
+    with pytest.raises(ValidationError, match="can't be read as npz"):
+        bs.read(tmp_path / "m.npz")

@@ -1,0 +1,63 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+import boltzspike as bs
+from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.theory.psp import psp
+
+
+@pytest.mark.parametrize(
+    ("name", "tau_eff", "sigma"),
+    [("S1", 0.769, 1.053), ("S2", 0.813, 2.98), ("S5a", 1.0, 3.162)],
+)
+def test_tau_eff_and_sigma_are_those_of_the_published_table(name, tau_eff, sigma):
+    preset = bs.presets.preset(name)
+    statistics = membrane_statistics(preset.neuron, preset.background)
+    assert statistics.tau_eff == pytest.approx(tau_eff, rel=1e-3)
+    assert statistics.sigma == pytest.approx(sigma, rel=1e-3)
+
+
+def test_the_free_variance_is_that_of_campbells_theorem():
+    neuron = dataclasses.replace(bs.presets.S1.neuron, tau_syn_exc=4.0, tau_syn_inh=15.0)
+    background = bs.PoissonBackground(rates=[2000.0, 900.0, 400.0], weights=[0.001, -0.002, 0.003])
+    statistics = membrane_statistics(neuron, background)
+    variance = 0.0
+    for rate, weight in zip([2.0, 0.9, 0.4], [0.001, -0.002, 0.003]):
+        tau_syn = neuron.tau_syn_exc if weight > 0 else neuron.tau_syn_inh
+        force = (neuron.e_rev_exc if weight > 0 else neuron.e_rev_inh) - statistics.mu
+        power, _ = quad(
+            lambda t, tau=tau_syn: psp(t, tau_syn=tau, tau_eff=statistics.tau_eff) ** 2, 0, 300, limit=200
+        )
+        variance += rate * (abs(weight) * force / neuron.c_m) ** 2 * power
+    assert statistics.sigma_free == pytest.approx(np.sqrt(variance), rel=1e-6)
+
+
+def test_alpha_and_exponential_kernels_have_the_moments_of_their_integrals():
+    alpha = dataclasses.replace(bs.presets.S5a.neuron, kernel="alpha")
+    background = bs.presets.S5a.background
+    tau, rate, weight = 10.0, 1.0, 0.2
+    area, _ = quad(lambda t: t / tau * np.exp(1 - t / tau), 0, np.inf)
+    power, _ = quad(lambda t: (t / tau * np.exp(1 - t / tau)) ** 2, 0, np.inf)
+    one_sided = bs.PoissonBackground(rates=[1000.0], weights=[weight])
+    assert membrane_statistics(alpha, one_sided).mu == pytest.approx(-50 + rate * weight * area / 0.2)
+    assert membrane_statistics(alpha, background).sigma == pytest.approx(np.sqrt(2 * rate * power) * weight / 0.2)
+
+
+def test_leverage_is_the_derivative_of_the_mean_potential():
+    for control in ("v_rest", "i_offset"):
+        preset = bs.presets.S2
+        moved = dataclasses.replace(preset.neuron, **{control: getattr(preset.neuron, control) + 0.5})
+        difference = membrane_statistics(moved, preset.background).mu
+        difference -= membrane_statistics(preset.neuron, preset.background).mu
+        assert leverage(preset.neuron, preset.background, control) == pytest.approx(difference / 0.5)
+
+
+def test_without_background_the_membrane_is_the_leak():
+    silent = bs.PoissonBackground(rates=[], weights=[])
+    statistics = membrane_statistics(bs.presets.S1.neuron, silent)
+    assert statistics.sigma == 0
+    assert statistics.tau_eff == pytest.approx(1.0)
+    assert statistics.mu == pytest.approx(-50.0)
