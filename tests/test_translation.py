@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.errors import UnsupportedFeature, ValidationError
+from boltzspike.errors import ValidationError
 from boltzspike.program import compile_program
 from boltzspike.samples import Record
 from boltzspike.theory.membrane import membrane_statistics
@@ -37,17 +37,20 @@ def mean_psp_in_alpha(calibration, coupling):
 
 
 @pytest.mark.parametrize("coupling", [0.1, -0.1])
-@pytest.mark.parametrize("name", ["S1", "S2", "S5a"])
-def test_the_psp_of_a_translated_weight_averages_to_it_over_the_refractory_period(name, coupling):
+@pytest.mark.parametrize(("name", "kernel"), [("S1", "exponential"), ("S2", "exponential"), ("S5a", "exponential"),
+                                              ("S1", "alpha"), ("S5a", "alpha")])  # fmt: skip
+def test_the_psp_of_a_translated_weight_averages_to_it_over_the_refractory_period(name, kernel, coupling):
     preset = bs.presets.preset(name)
     calibration = bs.calibrate(preset.neuron, preset.background, control=preset.control)
+    calibration = dataclasses.replace(calibration, neuron=dataclasses.replace(calibration.neuron, kernel=kernel))
     # the input changes the conductance by about w/g_tot, under 1 % at this weight
     assert mean_psp_in_alpha(calibration, coupling) == pytest.approx(coupling, rel=0.01)
 
 
 def test_the_weight_is_finite_where_the_time_constants_coincide():
     neuron = dataclasses.replace(bs.presets.S5a.neuron, tau_m=10.0, c_m=2.0)
-    calibration = bs.calibrate(neuron, bs.presets.S5a.background)
+    calibration = bs.calibrate(bs.presets.S5a.neuron, bs.presets.S5a.background)
+    calibration = dataclasses.replace(calibration, neuron=neuron)
     machine = bs.BoltzmannMachine(weights=[[0, 1], [1, 0]], biases=[0, 0])
     exact = bs.translate(machine, calibration).weights[0, 1]
     nearby = dataclasses.replace(calibration, neuron=dataclasses.replace(neuron, tau_m=10.01, c_m=2.002))
@@ -57,12 +60,6 @@ def test_the_weight_is_finite_where_the_time_constants_coincide():
 def test_an_unknown_rule_is_named(s1_calibration, random_machine):
     with pytest.raises(ValidationError, match="no translation rule named 'ps'; did you mean 'psp'"):
         bs.translate(random_machine(2), s1_calibration, rule="ps")
-
-
-def test_alpha_kernels_are_refused_by_the_psp_rule(s1_calibration, random_machine):
-    alpha = dataclasses.replace(s1_calibration, neuron=dataclasses.replace(s1_calibration.neuron, kernel="alpha"))
-    with pytest.raises(UnsupportedFeature, match="exponential synapses only"):
-        bs.translate(random_machine(2), alpha)
 
 
 def test_biases_go_to_the_control_variable_alone(random_machine):

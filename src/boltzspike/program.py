@@ -6,11 +6,11 @@ The grid defines what every engine must do in step i, which leads from time i dt
    the synaptic variables at time i dt. A spike is stamped with the end of its step, so a target feels it
    ``delay_steps`` steps after its stamp.
 2. *Membrane.* A free neuron's potential follows its equation exactly for one step, with the synaptic
-   variables at their mean over the step (they decay exponentially within it).
+   variables at their mean over the step (they follow their own equation exactly within it).
 3. *Threshold.* A free neuron at or above threshold emits a spike stamped (i + 1) dt and goes to v_reset.
    After a spike in step s it is held for ``refractory_steps`` - 1 steps and is free again in step
    s + ``refractory_steps``: the shortest interval between two spikes is exactly ``refractory_steps`` steps.
-4. *Decay.* The synaptic variables decay by one step.
+4. *Decay.* The synaptic variables advance by one step.
 
 The *state* recorded after step i (at time (i + 1) dt) is z = 1 for every unit that spiked in the last
 ``refractory_steps`` steps, step i included. So z is 1 for exactly ``refractory_steps`` steps a spike, and a
@@ -75,6 +75,11 @@ class Program:
     def conductance_based(self) -> bool:
         """Whether the synapses are conductances (else currents)."""
         return "conductance" in self.features
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the synaptic kernel is an alpha function (else exponential)."""
+        return "alpha" in self.features
 
     @property
     def renewing(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from boltzspike.calibration import Calibration
-from boltzspike.errors import UnsupportedFeature, ValidationError, suggestion
+from boltzspike.errors import ValidationError, suggestion
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
@@ -50,8 +50,6 @@ def psp_rule(machine: BoltzmannMachine, calibration: Calibration, synapse: Synap
 def synaptic_weights(couplings: Array, calibration: Calibration) -> Array:
     """Return the synaptic weights (uS or nA, signed) whose mean PSPs are the Boltzmann weights ``couplings``."""
     neuron = calibration.neuron
-    if neuron.kernel != "exponential":
-        raise UnsupportedFeature("the psp rule supports exponential synapses only")
     tau_eff = membrane_statistics(neuron, calibration.background).tau_eff
 
     def per_weight(sign: float) -> float:
@@ -59,15 +57,14 @@ def synaptic_weights(couplings: Array, calibration: Calibration) -> Array:
         if isinstance(neuron, LIF):
             jump = (neuron.e_rev_exc if sign > 0 else neuron.e_rev_inh) - neuron.v_thresh
         tau_syn = neuron.tau_syn_exc if sign > 0 else neuron.tau_syn_inh
-        return float(
-            interaction(
-                jump,
-                alpha=calibration.alpha,
-                c_m=neuron.c_m,
-                tau_syn=tau_syn,
-                tau_eff=tau_eff,
-                tau_refrac=neuron.tau_refrac,
-            )
+        return interaction(
+            jump,
+            alpha=calibration.alpha,
+            c_m=neuron.c_m,
+            tau_syn=tau_syn,
+            tau_eff=tau_eff,
+            tau_refrac=neuron.tau_refrac,
+            kernel=neuron.kernel,
         )
 
     return np.where(couplings > 0, couplings / per_weight(1.0), -couplings / per_weight(-1.0))

@@ -81,9 +81,10 @@ def test_a_neuron_that_fires_at_every_chance_is_on_without_gaps(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_free_membrane_has_the_mean_and_variance_of_theory(engine):
+@pytest.mark.parametrize("kernel", ["exponential", "alpha"])
+def test_the_free_membrane_has_the_mean_and_variance_of_theory(engine, kernel):
     """Current-based, where the theory is exact; the threshold is out of reach."""
-    neuron = dataclasses.replace(S5A.neuron, v_thresh=-10.0, v_rest=-52.0, tau_syn_inh=4.0)
+    neuron = dataclasses.replace(S5A.neuron, v_thresh=100.0, v_rest=-52.0, tau_syn_inh=4.0, kernel=kernel)
     statistics = membrane_statistics(neuron, S5A.background)
     samples = run(engine, uncoupled([neuron] * 4, S5A.background), enough(engine, 20_000), Record(voltages=True),
                   chains=16,
@@ -225,15 +226,9 @@ def test_a_spike_arrives_after_its_delay_with_its_weight(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_an_engine_lacks_is_refused_by_name(engine):
-    neuron = dataclasses.replace(S1.neuron, kernel="alpha")
-    network = bs.SpikingNetwork(neurons=neuron, backgrounds=S1.background, weights=np.zeros((2, 2)))
-    program = compile_program(network)
-    instance = get_engine(engine)
-    if "alpha" in instance.features:
-        instance.prepare(program)
-        return
-    with pytest.raises(UnsupportedFeature, match=f"the {engine} engine does not support: alpha"):
-        instance.prepare(program)
+    program = dataclasses.replace(compile_program(coupled(S1)), features=frozenset({"conductance", "telepathy"}))
+    with pytest.raises(UnsupportedFeature, match=f"the {engine} engine does not support: telepathy"):
+        get_engine(engine).prepare(program)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,5 +1,7 @@
 """The exact path of the numba engine emits the reference engine's spikes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,10 @@ from boltzspike.samples import Record
 
 @pytest.mark.parametrize("preset", [bs.presets.S1, bs.presets.S5a], ids=["conductance", "current"])
 @pytest.mark.parametrize(("plasticity", "delay"), [("renewing", 0.1), ("additive", 0.4)])
-@pytest.mark.parametrize("clamp", [None, {1: 1, 2: 0}])
-def test_the_exact_path_emits_the_reference_spikes(preset, plasticity, delay, clamp):
+@pytest.mark.parametrize(
+    ("clamp", "kernel"), [(None, "exponential"), ({1: 1, 2: 0}, "exponential"), (None, "alpha")]
+)
+def test_the_exact_path_emits_the_reference_spikes(preset, plasticity, delay, clamp, kernel):
     scale = 0.002 if preset is bs.presets.S1 else 0.2
     weights = np.random.default_rng(5).normal(size=(5, 5)) * scale
     np.fill_diagonal(weights, 0)
@@ -21,7 +25,7 @@ def test_the_exact_path_emits_the_reference_spikes(preset, plasticity, delay, cl
         bs.PoissonBackground(rates=[900.0] * 5 + [20_000.0], weights=[scale / 2, -scale / 2] * 3)
     ]
     network = bs.SpikingNetwork(
-        neurons=preset.neuron, backgrounds=backgrounds, weights=weights,
+        neurons=dataclasses.replace(preset.neuron, kernel=kernel), backgrounds=backgrounds, weights=weights,
         synapse=bs.Synapse(plasticity=plasticity, delay=delay),
     )  # fmt: skip
     program = compile_program(network, clamp=clamp)

@@ -1,10 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.errors import ValidationError
-from boltzspike.theory.burst import Burst, burst_moments, burst_response
+from boltzspike.errors import BoltzspikeWarning, ValidationError
+from boltzspike.theory.burst import Burst, burst_cycle, burst_response, burst_terms
 from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.theory.passage import mean_passage_time
 
 
 def burst_of(preset, mu):
@@ -53,26 +56,52 @@ def test_in_the_limit_of_an_instant_membrane_the_response_at_threshold_is_known(
     assert burst_response(burst)[0] == pytest.approx(0.7878, abs=1e-4)
 
 
-def test_the_closed_form_is_the_sum_over_bursts(rng):
-    """Sum P_n, T_n and tau_b_n burst by burst, on a fine grid, against the closed form."""
+@pytest.mark.parametrize("start", ["theta", "theta_eff"])
+@pytest.mark.parametrize("preset", [bs.presets.S1, bs.presets.S2], ids=["S1", "S2"])
+def test_the_truncated_sum_of_the_paper_is_the_closed_form(preset, start):
+    s = membrane_statistics(preset.neuron, preset.background)
+    burst = burst_of(preset, preset.neuron.v_thresh + s.sigma * np.array([-3.0, -1.0, 0.0, 1.0]))
+    terms = burst_terms(burst, 400, start=start)
+    assert terms.p == pytest.approx(burst_response(burst, start=start), rel=1e-10)
+    assert terms.probability.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-12)
+    cycle = burst_cycle(burst, start=start)
+    assert np.sum(terms.probability * np.arange(1, 401), axis=1) == pytest.approx(cycle.length, rel=1e-10)
+    assert np.sum(terms.probability * terms.quiescence, axis=1) == pytest.approx(cycle.quiescence, rel=1e-10)
+    assert cycle.isi_mean == pytest.approx(10.0 / cycle.p)
+
+
+def test_the_terms_are_those_of_an_ornstein_uhlenbeck_path_simulated_spike_by_spike(rng):
     burst = burst_of(bs.presets.S2, np.array([-52.5]))
-    length, drift, quiescence = burst_moments(burst)
+    terms = burst_terms(burst, 3)
     mu, sigma, theta = burst.mu[0], burst.sigma[0], burst.v_thresh
     r = np.exp(-burst.tau_refrac / burst.tau_syn)
     spread = sigma * np.sqrt(1 - r * r)
-    u = rng.normal(size=400_000) * spread + mu + (burst.theta_eff[0] - mu) * r
-    n_spikes, climbs = np.ones(len(u)), np.zeros(len(u))
-    alive = u > theta
-    while alive.any():
-        n_spikes[alive] += 1
-        climbs[alive] += burst.tau_eff * np.log((u[alive] - burst.v_reset) / (u[alive] - theta))
-        u[alive] = rng.normal(size=alive.sum()) * spread + mu + (u[alive] - mu) * r
-        alive &= u > theta
-    from boltzspike.theory.passage import mean_passage_time
+    paths = 400_000
+    u = rng.normal(size=paths) * spread + mu + (burst.theta_eff[0] - mu) * r
+    for n in range(3):
+        ended = u <= theta
+        share = ended.sum() / paths
+        assert terms.probability[0, n] == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / paths))
+        start = np.sort(u[ended])
+        wait = mean_passage_time(start, burst.theta_eff[0], mu, sigma, burst.tau_syn)
+        assert terms.quiescence[0, n] == pytest.approx(wait.mean(), abs=4 * wait.std() / np.sqrt(len(wait)))
+        u = u[~ended]
+        climb = burst.tau_eff * np.log((u - burst.v_reset) / (u - theta))
+        assert terms.drift[0, n] == pytest.approx(climb.mean(), abs=4 * climb.std() / np.sqrt(len(climb)))
+        u = rng.normal(size=len(u)) * spread + mu + (u - mu) * r
 
-    wait = mean_passage_time(np.sort(u), burst.theta_eff[0], mu, sigma, burst.tau_syn)
-    for closed, sampled in ((length[0], n_spikes), (drift[0], climbs), (quiescence[0], wait)):
-        assert closed == pytest.approx(sampled.mean(), abs=4 * sampled.std() / np.sqrt(len(u)))
+
+@pytest.mark.parametrize("tau_refrac", [0.5, 10.0, 300.0])
+def test_probability_is_conserved_whatever_the_refractory_period(tau_refrac):
+    burst = dataclasses.replace(burst_of(bs.presets.S1, np.array([-51.0, -50.0])), tau_refrac=tau_refrac)
+    terms = burst_terms(burst, 4000)
+    assert terms.probability.sum(axis=1) == pytest.approx(np.ones(2), abs=1e-9)
+
+
+def test_a_slow_membrane_gets_a_warning_with_the_error():
+    burst = dataclasses.replace(burst_of(bs.presets.S1, np.array([-50.0])), tau_eff=8.0)
+    with pytest.warns(BoltzspikeWarning, match=r"off by .03 to .05"):
+        burst_response(burst)
 
 
 def test_far_from_threshold_the_response_is_zero_or_one_and_never_nan():

@@ -14,10 +14,23 @@ def test_the_psp_solves_the_membrane_equation():
     assert psp(t, tau_syn=tau_syn, tau_eff=tau_eff) == pytest.approx(solution.sol(t)[0], abs=1e-7)
 
 
-@pytest.mark.parametrize("tau_eff", [0.05, 0.769, 9.0, 9.9995, 10.0, 10.0005, 12.0, 100.0])
-def test_the_area_is_the_integral_and_finite_at_equal_time_constants(tau_eff):
-    integral, _ = quad(lambda t: psp(t, tau_syn=10.0, tau_eff=tau_eff), 0, 13.0, points=[0.2], epsabs=1e-12)
-    assert psp_area(tau_syn=10.0, tau_eff=tau_eff, duration=13.0) == pytest.approx(integral, rel=1e-7)
+def test_the_alpha_psp_solves_the_membrane_equation():
+    tau_syn, tau_eff = 10.0, 0.8
+    solution = solve_ivp(
+        lambda t, v: t / tau_syn * np.exp(1 - t / tau_syn) - v / tau_eff, (0, 40), [0.0], rtol=1e-9, atol=1e-12,
+        dense_output=True,
+    )  # fmt: skip
+    t = np.linspace(0, 40, 50)
+    assert psp(t, tau_syn=tau_syn, tau_eff=tau_eff, kernel="alpha") == pytest.approx(solution.sol(t)[0], abs=1e-7)
+
+
+@pytest.mark.parametrize("kernel", ["exponential", "alpha"])
+@pytest.mark.parametrize("tau_eff", [0.05, 0.769, 9.0, 9.985, 9.9995, 10.0, 10.0005, 12.0, 100.0])
+def test_the_area_is_the_integral_and_finite_at_equal_time_constants(kernel, tau_eff):
+    integral, _ = quad(lambda t: psp(t, tau_syn=10.0, tau_eff=tau_eff, kernel=kernel), 0, 13.0, points=[0.2],
+                       epsabs=1e-12)  # fmt: skip
+    area = psp_area(tau_syn=10.0, tau_eff=tau_eff, duration=13.0, kernel=kernel)
+    assert area == pytest.approx(integral, rel=1e-6)
 
 
 def test_the_interaction_is_the_papers_formula():

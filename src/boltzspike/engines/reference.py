@@ -31,6 +31,9 @@ class ReferenceState:
     """Excitatory conductance (uS) or current (nA)."""
     inhibition: Array
     """Magnitude of the inhibitory conductance (uS) or current (nA)."""
+    rising_exc: Array
+    """What feeds the excitatory variable of an alpha synapse; 0 for exponential ones."""
+    rising_inh: Array
     last_spike: Array
     """Step of the last spike, ``LONG_AGO`` if there was none."""
     under_way: Array
@@ -42,7 +45,7 @@ class ReferenceEngine:
     """Readable NumPy."""
 
     name = "reference"
-    features = frozenset({"conductance", "current", "renewing", "additive", "clamp"})
+    features = frozenset({"conductance", "current", "alpha", "renewing", "additive", "clamp"})
 
     def __init__(self, *, threads: int | None = None) -> None:
         """Ignore ``threads``: this engine is serial."""
@@ -63,6 +66,9 @@ class ReferenceRunner:
         self.decay_inh = np.exp(-p.dt / p.tau_syn_inh)
         self.step_mean_exc = p.tau_syn_exc / p.dt * -np.expm1(-p.dt / p.tau_syn_exc)
         self.step_mean_inh = p.tau_syn_inh / p.dt * -np.expm1(-p.dt / p.tau_syn_inh)
+        # mean over a step of e (t/tau) exp(-t/tau), the answer of an alpha synapse to what feeds it
+        self.step_mean_rising_exc = np.e * (self.step_mean_exc - self.decay_exc)
+        self.step_mean_rising_inh = np.e * (self.step_mean_inh - self.decay_inh)
         self.weights_exc, self.weights_inh = np.maximum(p.weights, 0), np.maximum(-p.weights, 0)
         self.rates = np.unique(p.background_rates)
         self.thresholds = [streams.poisson_thresholds(rate * p.dt) for rate in self.rates]
@@ -73,13 +79,16 @@ class ReferenceRunner:
         drive = p.background_rates * p.background_weights
         excitation = p.tau_syn_exc * np.maximum(drive, 0).sum(axis=1)
         inhibition = p.tau_syn_inh * np.maximum(-drive, 0).sum(axis=1)
+        area, feeding = (np.e, 1.0) if p.alpha else (1.0, 0.0)
         shape = (chains, p.n_units)
         return ReferenceState(
             seed=streams.check_seed(seed),
             step=0,
             u=np.broadcast_to(p.v_reset, shape).copy(),
-            excitation=np.broadcast_to(excitation, shape).copy(),
-            inhibition=np.broadcast_to(inhibition, shape).copy(),
+            excitation=np.broadcast_to(area * excitation, shape).copy(),
+            inhibition=np.broadcast_to(area * inhibition, shape).copy(),
+            rising_exc=np.broadcast_to(feeding * excitation, shape).copy(),
+            rising_inh=np.broadcast_to(feeding * inhibition, shape).copy(),
             last_spike=np.full(shape, LONG_AGO, dtype=np.int64),
             under_way=np.zeros((p.delay_steps + 1, *shape), dtype=np.int64),
         )
@@ -89,7 +98,10 @@ class ReferenceRunner:
         p = self.program
         chains = len(state.u)
         u, excitation, inhibition = state.u.copy(), state.excitation.copy(), state.inhibition.copy()
+        rising_exc, rising_inh = state.rising_exc.copy(), state.rising_inh.copy()
         last_spike, under_way = state.last_spike.copy(), state.under_way.copy()
+        # an input raises the synaptic variable itself or, with alpha synapses, what feeds it
+        raised_exc, raised_inh = (rising_exc, rising_inh) if p.alpha else (excitation, inhibition)
         states, voltages, emitted = [], [], []
 
         for step in range(state.step, state.step + steps):
@@ -97,13 +109,14 @@ class ReferenceRunner:
 
             # 1. Arrivals
             events = self._background_events(state.seed, chains, step)
-            excitation += (events * np.maximum(p.background_weights, 0)).sum(axis=2)
-            inhibition += (events * np.maximum(-p.background_weights, 0)).sum(axis=2)
-            excitation += self._recurrent(under_way[slot], self.weights_exc, p.tau_syn_exc)
-            inhibition += self._recurrent(under_way[slot], self.weights_inh, p.tau_syn_inh)
+            raised_exc += (events * np.maximum(p.background_weights, 0)).sum(axis=2)
+            raised_inh += (events * np.maximum(-p.background_weights, 0)).sum(axis=2)
+            raised_exc += self._recurrent(under_way[slot], self.weights_exc, p.tau_syn_exc)
+            raised_inh += self._recurrent(under_way[slot], self.weights_inh, p.tau_syn_inh)
 
             # 2. Membrane
-            mean_exc, mean_inh = excitation * self.step_mean_exc, inhibition * self.step_mean_inh
+            mean_exc = excitation * self.step_mean_exc + rising_exc * self.step_mean_rising_exc
+            mean_inh = inhibition * self.step_mean_inh + rising_inh * self.step_mean_rising_inh
             if p.conductance_based:
                 g_tot = p.g_l + mean_exc + mean_inh
                 current = p.g_l * p.v_rest + mean_exc * p.e_rev_exc + mean_inh * p.e_rev_inh + p.i_offset
@@ -121,8 +134,10 @@ class ReferenceRunner:
             last_spike = np.where(spiked, step, last_spike)
 
             # 4. Decay
-            excitation *= self.decay_exc
-            inhibition *= self.decay_inh
+            excitation[:] = (excitation + rising_exc * np.e * p.dt / p.tau_syn_exc) * self.decay_exc
+            inhibition[:] = (inhibition + rising_inh * np.e * p.dt / p.tau_syn_inh) * self.decay_inh
+            rising_exc *= self.decay_exc
+            rising_inh *= self.decay_inh
 
             if record.states_every and (step + 1) % record.states_every == 0:
                 states.append((step - last_spike < p.refractory_steps).astype(np.int8))
@@ -138,6 +153,8 @@ class ReferenceRunner:
             u=u,
             excitation=excitation,
             inhibition=inhibition,
+            rising_exc=rising_exc,
+            rising_inh=rising_inh,
             last_spike=last_spike,
             under_way=under_way,
         )

@@ -13,7 +13,7 @@ class NumbaEngine:
     """Compiled CPU engine; the samples do not depend on the number of threads."""
 
     name = "numba"
-    features = frozenset({"conductance", "current", "renewing", "additive", "clamp"})
+    features = frozenset({"conductance", "current", "alpha", "renewing", "additive", "clamp"})
 
     def __init__(self, *, threads: int | None = None) -> None:
         """Use so many threads; ``None``: as many as this process may run on."""

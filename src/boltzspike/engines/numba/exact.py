@@ -33,6 +33,8 @@ class ExactState:
     u: Array
     excitation: Array
     inhibition: Array
+    rising_exc: Array
+    rising_inh: Array
     last_spike: Array
     under_way: Array
     """(chains, delay + 1, units): intervals in steps, 0 where no spike was emitted."""
@@ -56,8 +58,8 @@ def _events(thresholds, first, last, word):
 @numba.njit(nogil=True, cache=True)
 def _run_chain(
     chain, seed_low, seed_high, start, steps,
-    u, excitation, inhibition, last_spike, under_way,
-    dt, conductance, renewing, refractory, clamp,
+    u, excitation, inhibition, rising_exc, rising_inh, last_spike, under_way,
+    dt, conductance, alpha, renewing, refractory, clamp,
     c_m, g_l, v_rest, v_reset, v_thresh, i_offset, e_exc, e_inh, tau_exc, tau_inh,
     weights, source_weights, thresholds, offsets,
     every, states, voltages, spike_step, spike_unit,
@@ -66,6 +68,8 @@ def _run_chain(
     slots = under_way.shape[0]
     decay_exc, decay_inh = np.exp(-dt / tau_exc), np.exp(-dt / tau_inh)
     mean_exc, mean_inh = -tau_exc / dt * np.expm1(-dt / tau_exc), -tau_inh / dt * np.expm1(-dt / tau_inh)
+    mean_rising_exc, mean_rising_inh = np.e * (mean_exc - decay_exc), np.e * (mean_inh - decay_inh)
+    raised_exc, raised_inh = (rising_exc, rising_inh) if alpha else (excitation, inhibition)
     emitted = 0
     draw = 0
     for step in range(start, start + steps):
@@ -82,9 +86,9 @@ def _run_chain(
                     s = 4 * block + i
                     count = _events(thresholds, offsets[k, s], offsets[k, s + 1], words[i])
                     if source_weights[k, s] >= 0:
-                        excitation[k] += count * source_weights[k, s]
+                        raised_exc[k] += count * source_weights[k, s]
                     else:
-                        inhibition[k] -= count * source_weights[k, s]
+                        raised_inh[k] -= count * source_weights[k, s]
         for j in range(n):
             interval = under_way[slot, j]
             if interval == 0:
@@ -92,15 +96,16 @@ def _run_chain(
             for k in range(n):
                 w = weights[k, j]
                 if w > 0:
-                    excitation[k] += w * (-np.expm1(-interval * dt / tau_exc[k]) if renewing else 1.0)
+                    raised_exc[k] += w * (-np.expm1(-interval * dt / tau_exc[k]) if renewing else 1.0)
                 elif w < 0:
-                    inhibition[k] -= w * (-np.expm1(-interval * dt / tau_inh[k]) if renewing else 1.0)
+                    raised_inh[k] -= w * (-np.expm1(-interval * dt / tau_inh[k]) if renewing else 1.0)
 
         for k in range(n):
             # 2. Membrane
             free = step - last_spike[k] >= refractory[k]
             if free and clamp[k] == FREE:
-                g_exc, g_inh = excitation[k] * mean_exc[k], inhibition[k] * mean_inh[k]
+                g_exc = excitation[k] * mean_exc[k] + rising_exc[k] * mean_rising_exc[k]
+                g_inh = inhibition[k] * mean_inh[k] + rising_inh[k] * mean_rising_inh[k]
                 if conductance:
                     g_tot = g_l[k] + g_exc + g_inh
                     current = g_l[k] * v_rest[k] + g_exc * e_exc[k] + g_inh * e_inh[k] + i_offset[k]
@@ -125,8 +130,10 @@ def _run_chain(
                 emitted += 1
 
             # 4. Decay
-            excitation[k] *= decay_exc[k]
-            inhibition[k] *= decay_inh[k]
+            excitation[k] = (excitation[k] + rising_exc[k] * np.e * dt / tau_exc[k]) * decay_exc[k]
+            inhibition[k] = (inhibition[k] + rising_inh[k] * np.e * dt / tau_inh[k]) * decay_inh[k]
+            rising_exc[k] *= decay_exc[k]
+            rising_inh[k] *= decay_inh[k]
 
         if every and (step + 1) % every == 0:
             for k in range(n):
@@ -156,13 +163,18 @@ class ExactRunner:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
         p = self.program
         drive = p.background_rates * p.background_weights
+        excitation = p.tau_syn_exc * np.maximum(drive, 0).sum(axis=1)
+        inhibition = p.tau_syn_inh * np.maximum(-drive, 0).sum(axis=1)
+        area, feeding = (np.e, 1.0) if p.alpha else (1.0, 0.0)
         shape = (chains, p.n_units)
         return ExactState(
             seed=streams.check_seed(seed),
             step=0,
             u=np.broadcast_to(p.v_reset, shape).copy(),
-            excitation=np.broadcast_to(p.tau_syn_exc * np.maximum(drive, 0).sum(axis=1), shape).copy(),
-            inhibition=np.broadcast_to(p.tau_syn_inh * np.maximum(-drive, 0).sum(axis=1), shape).copy(),
+            excitation=np.broadcast_to(area * excitation, shape).copy(),
+            inhibition=np.broadcast_to(area * inhibition, shape).copy(),
+            rising_exc=np.broadcast_to(feeding * excitation, shape).copy(),
+            rising_inh=np.broadcast_to(feeding * inhibition, shape).copy(),
             last_spike=np.full(shape, LONG_AGO, dtype=np.int64),
             under_way=np.zeros((chains, p.delay_steps + 1, p.n_units), dtype=np.int64),
         )
@@ -187,7 +199,7 @@ class ExactRunner:
         chains, n = state.u.shape
         after = ExactState(
             state.seed, state.step + steps, state.u.copy(), state.excitation.copy(), state.inhibition.copy(),
-            state.last_spike.copy(), state.under_way.copy(),
+            state.rising_exc.copy(), state.rising_inh.copy(), state.last_spike.copy(), state.under_way.copy(),
         )  # fmt: skip
         every = record.states_every or 0
         draws = after.step // every - state.step // every if every else 0
@@ -201,8 +213,9 @@ class ExactRunner:
         def run_chain(c: int) -> int:
             return _run_chain(
                 c, *seed, state.step, steps,
-                after.u[c], after.excitation[c], after.inhibition[c], after.last_spike[c], after.under_way[c],
-                p.dt, p.conductance_based, p.renewing, p.refractory_steps, p.clamp,
+                after.u[c], after.excitation[c], after.inhibition[c], after.rising_exc[c], after.rising_inh[c],
+                after.last_spike[c], after.under_way[c],
+                p.dt, p.conductance_based, p.alpha, p.renewing, p.refractory_steps, p.clamp,
                 p.c_m, p.g_l, p.v_rest, p.v_reset, p.v_thresh, p.i_offset, p.e_rev_exc, p.e_rev_inh,
                 p.tau_syn_exc, p.tau_syn_inh, p.weights, p.background_weights, self.thresholds, self.offsets,
                 every, states[c], voltages[c], spike_step[c], spike_unit[c],
