@@ -1,0 +1,57 @@
+import csv
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import boltzspike as bs
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    specification = importlib.util.spec_from_file_location("digits", EXAMPLES / "digits.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_digits_writes_a_picture_a_table_and_totals(tmp_path):
+    folder = tmp_path / "made" / "here"
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "digits.py"), "--quick", "-o", str(folder)],
+        capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    height, width = matplotlib.image.imread(folder / "digits.png").shape[:2]
+    assert height > 500
+    assert width > 500
+    with open(folder / "digits.csv") as file:
+        table = list(csv.DictReader(file))
+    assert sorted(int(line["digit"]) for line in table) == list(range(10))
+    for line in table:
+        assert 0 <= float(line["lif_p"]) <= 1
+        assert 0 < float(line["label_error"]) < 1
+    totals = json.loads((folder / "digits.json").read_text())
+    assert totals["images"] == 10
+    assert totals["exact_accuracy"] == np.mean([line["exact"] == line["digit"] for line in table])
+    # chance is 0.1; the machine is committed and the posterior is exact, so only rounding can move these
+    assert totals["exact_held_out_all_pixels"] == pytest.approx(545 / 599, abs=2.5 / 599)
+    assert totals["exact_held_out_upper_half"] == pytest.approx(450 / 599, abs=2.5 / 599)
+
+
+def test_digits_sums_over_hidden_states_like_the_library(digits):
+    machine = bs.read(digits.MACHINE)
+    _, pixels, _, held_out = digits.load()
+    image = pixels[held_out][0]
+    for given in (digits.GIVEN, digits.PIXELS):
+        clamp = dict(enumerate(image[:given].tolist()))
+        expected = bs.theory.exact.exact_given(machine, clamp).marginals[digits.LABEL]
+        # the example sums in float32 over fields of a few tens: a few units of 1e-5
+        assert digits.exact_labels(machine, image[None], given)[0] == pytest.approx(expected, abs=1e-4)
