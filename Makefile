@@ -12,7 +12,11 @@ setup: .venv/ready
 	touch $@
 
 demo: setup
-	$(BIN)/python examples/demo.py demo-output
+	mkdir -p demo-output
+	$(BIN)/boltzspike sample examples/digits-rbm.json --clamp label-0=1 --duration 2s --chains 32 \
+	  -o demo-output/zeros.nc --force
+	$(BIN)/python examples/digits.py -o demo-output
+	@echo "demo: the picture is demo-output/digits.png, the table demo-output/digits.csv"
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"

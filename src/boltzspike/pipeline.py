@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import time
@@ -209,8 +210,7 @@ def sample(
         Called now and then with (steps done, steps in all).
     """
     if calibration is None:
-        preset = presets.S1
-        calibration = calibrate(preset.neuron, preset.background, control=preset.control)
+        calibration = _default_calibration()
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
             f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
@@ -259,6 +259,11 @@ def sample(
         simulated=free,
         configuration=configuration,
     )
+
+
+@functools.cache
+def _default_calibration() -> Calibration:
+    return calibrate(presets.S1.neuron, presets.S1.background, control=presets.S1.control)
 
 
 def _burst_curve(neuron: Neuron, background: PoissonBackground, mu: Array) -> Array:
