@@ -11,9 +11,9 @@ S1 = bs.presets.S1
 
 
 def test_s1_has_the_published_logistic(s1_calibration):
-    assert s1_calibration.u0 == pytest.approx(-50.48, abs=s1_calibration.u0_error)
-    assert s1_calibration.alpha == pytest.approx(0.600, abs=s1_calibration.alpha_error)
-    assert s1_calibration.u0_error < 0.06
+    assert s1_calibration.u0 == pytest.approx(-50.48, abs=s1_calibration.u0_error + 0.005)
+    assert s1_calibration.alpha == pytest.approx(0.600, abs=s1_calibration.alpha_error + 0.0005)
+    assert s1_calibration.u0_error < 0.01
 
 
 def test_the_biased_neuron_sits_where_the_logistic_says(s1_calibration):
@@ -35,6 +35,7 @@ def test_theory_and_simulation_agree_within_their_errors(s1_calibration):
         error = np.hypot(getattr(simulated, field + "_error"), getattr(s1_calibration, field + "_error"))
         assert abs(getattr(simulated, field) - getattr(s1_calibration, field)) < 4 * error
     assert simulated.dt == 0.1
+    assert s1_calibration.method == "density"
     assert s1_calibration.dt is None
 
 
@@ -45,8 +46,7 @@ def test_the_response_of_a_calibrated_neuron_is_its_logistic_within_the_stated_d
         duration=2e4,
     )  # fmt: skip
     expected = 1 / (1 + np.exp(-biases))
-    # the logistic's misfit plus the burst theory's error
-    tolerance = s1_calibration.max_deviation + 0.0074 + 4 * curve.error
+    tolerance = s1_calibration.max_deviation + 0.001 + 4 * curve.error
     assert np.all(np.abs(curve.p - expected) < tolerance)
     assert curve.rate == pytest.approx(curve.p * 100)
 

@@ -103,8 +103,8 @@ def sample(
 def calibrate(
     neuron: NeuronOption = "S1",
     control: ControlOption = None,
-    method: Annotated[str, typer.Option(help="burst (theory) or simulation.")] = "burst",
-    points: Annotated[int, typer.Option(help="Points of the response curve.")] = 61,
+    method: Annotated[str, typer.Option(help="density, burst (theories) or simulation.")] = "density",
+    points: Annotated[int, typer.Option(help="Points of the response curve.")] = 21,
     duration: Duration = "100s",
     chains: Chains = 16,
     seed: Seed = 1,
@@ -142,8 +142,11 @@ def response(
     neuron: NeuronOption = "S1",
     control: ControlOption = None,
     method: Annotated[
-        list[str], typer.Option(help="burst (theory) or simulation; may be repeated.", show_default=False)
-    ] = ["burst"],  # noqa: B006  # Typer copies it
+        list[str],
+        typer.Option(
+            help="density, burst, burst-paper, siegert, siegert-coloured, adiabatic, erf, simulation; repeatable.",
+        ),
+    ] = ["density"],  # noqa: B006  # Typer copies it
     points: Annotated[int, typer.Option(help="Points of the curve.")] = 13,
     duration: Duration = "10s",
     chains: Chains = 16,
@@ -154,7 +157,7 @@ def response(
     output: Output = None,
     force: Force = False,
 ) -> None:
-    """Print p(z=1) against the control variable, by theory or simulation, beside the fitted logistic."""
+    """Print p(z=1) against the control variable, by theories and simulation, beside the fitted logistic."""
     import numpy as np
     from scipy.special import expit
 

@@ -15,7 +15,7 @@ import numpy as np
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
 from boltzspike.engines import get_engine
-from boltzspike.errors import CalibrationError, UnsupportedFeature, ValidationError, require, suggestion
+from boltzspike.errors import CalibrationError, ValidationError, require
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
@@ -27,15 +27,12 @@ from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
 from boltzspike.streams import check_seed
-from boltzspike.theory.burst import Burst, burst_response
 from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.theory.predict import predict
 from boltzspike.translation import translate
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
-
-BURST_ERROR = 0.02
-"""Largest error of p of the burst theory over the sets of docs/theory.md in the high-conductance state."""
 
 read = files.read
 
@@ -46,7 +43,7 @@ def response(
     *,
     v_rest: Sequence[float] | Array | None = None,
     i_offset: Sequence[float] | Array | None = None,
-    method: str = "burst",
+    method: str = "density",
     duration: float = 1e5,
     chains: int = 16,
     dt: float = 0.1,
@@ -63,7 +60,8 @@ def response(
     v_rest, i_offset
         Values of the control variable, shape (m,), mV or nA; exactly one of the two.
     method
-        ``"burst"``: the paper's theory; ``"simulation"``: one uncoupled neuron a point.
+        ``"density"``: numerically exact; ``"burst"``: the paper's theory; another of ``theory.predict``;
+        ``"simulation"``: one uncoupled neuron a point.
     duration, chains, dt, seed, engine, threads
         Of the simulation: biological ms per chain, number of chains, time step in ms.
 
@@ -79,10 +77,8 @@ def response(
     require(bool(np.isfinite(x).all()) and x.ndim == 1, control, "an array of finite numbers", x)
     statistics = membrane_statistics(neuron, background)
     mu = statistics.mu + (x - getattr(neuron, control)) * leverage(neuron, background, control)
-    if method == "burst":
-        p = _burst_curve(neuron, background, mu)
-        error, step = np.full_like(p, BURST_ERROR), None
-    elif method == "simulation":
+    step = None
+    if method == "simulation":
         neurons = [with_control(neuron, control, value) for value in x]
         network = SpikingNetwork(neurons=neurons, backgrounds=background, weights=np.zeros((len(x), len(x))))
         samples = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
@@ -93,9 +89,7 @@ def response(
         least = neuron.tau_refrac / (duration * chains)
         p, error, step = on.mean(axis=0), np.maximum(on.std(axis=0, ddof=1) / np.sqrt(chains), least), dt
     else:
-        raise ValidationError(
-            f"method: no response method {method!r}{suggestion(method, ('burst', 'simulation'))}"
-        )
+        p, error = predict(neuron, background, mu, method=method)
     return ResponseCurve(
         mu=mu, p=p, error=error, tau_refrac=neuron.tau_refrac, method=method, dt=step, control=control, x=x
     )
@@ -106,8 +100,8 @@ def calibrate(
     background: PoissonBackground,
     *,
     control: Control = "v_rest",
-    method: str = "burst",
-    points: int = 61,
+    method: str = "density",
+    points: int = 21,
     duration: float = 1e5,
     chains: int = 16,
     dt: float = 0.1,
@@ -127,7 +121,7 @@ def calibrate(
     control
         The variable that is to carry the bias.
     method
-        ``"burst"``: from theory, no simulation; ``"simulation"``: from a simulated sweep.
+        As in ``response``: from theory without any simulation, or ``"simulation"``.
     points
         Number of points of the curve.
     duration, chains, dt, seed, engine, threads
@@ -266,28 +260,11 @@ def _default_calibration() -> Calibration:
     return calibrate(presets.S1.neuron, presets.S1.background, control=presets.S1.control)
 
 
-def _burst_curve(neuron: Neuron, background: PoissonBackground, mu: Array) -> Array:
-    statistics = membrane_statistics(neuron, background)
-    if neuron.kernel != "exponential":
-        raise UnsupportedFeature("the burst theory supports exponential synapses only")
-    return burst_response(
-        Burst(
-            mu=mu,
-            sigma=np.full_like(mu, statistics.sigma),
-            tau_eff=statistics.tau_eff,
-            tau_syn=statistics.tau_syn,
-            tau_refrac=neuron.tau_refrac,
-            v_thresh=neuron.v_thresh,
-            v_reset=neuron.v_reset,
-        )
-    )
-
-
 def _working_range(neuron: Neuron, background: PoissonBackground, points: int) -> Array:
     """Return mean potentials that span the response, found on a coarse grid of 50 sigma to either side."""
     sigma = membrane_statistics(neuron, background).sigma
     probe = neuron.v_thresh + sigma * 50 * np.linspace(-1, 1, 101) ** 3
-    p = _burst_curve(neuron, background, probe)
+    p, _ = predict(neuron, background, probe, method="adiabatic")
     low = probe[max(int(np.searchsorted(p, 0.003)) - 1, 0)]
     high = probe[min(int(np.searchsorted(p, 0.997)), len(probe) - 1)]
     return np.linspace(low, high, points)

@@ -1,0 +1,98 @@
+"""Every prediction of the response function by its name, on one scale: the mean effective potential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from boltzspike.errors import UnsupportedFeature, ValidationError, suggestion
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.description import Array
+from boltzspike.model.neuron import Neuron
+from boltzspike.theory import classical
+from boltzspike.theory.burst import Burst, burst_response
+from boltzspike.theory.density import density_response
+from boltzspike.theory.membrane import membrane_statistics
+
+Prediction = Callable[[Neuron, PoissonBackground, Array], tuple[Array, Array]]
+"""(neuron, background, mu) -> (p, bound on the error of p)."""
+
+BURST_ERROR = {"theta_eff": 0.034, "theta": 0.045}
+"""Largest error of the burst theory over the sets of benchmarks/response_errors.py, by the burst's start."""
+CLASSICAL_ERROR = 1.0
+"""The classical formulas are off by up to this where they do not apply; see their docstrings."""
+
+
+def burst_of(neuron: Neuron, background: PoissonBackground, mu: Array) -> Burst:
+    """Return a neuron in the burst theory's terms."""
+    if neuron.kernel != "exponential":
+        raise UnsupportedFeature("the burst theory supports exponential synapses only; use method='simulation'")
+    s = membrane_statistics(neuron, background)
+    return Burst(
+        mu=mu,
+        sigma=np.full_like(mu, s.sigma),
+        tau_eff=s.tau_eff,
+        tau_syn=s.tau_syn,
+        tau_refrac=neuron.tau_refrac,
+        v_thresh=neuron.v_thresh,
+        v_reset=neuron.v_reset,
+    )
+
+
+def predict(
+    neuron: Neuron, background: PoissonBackground, mu: Array, *, method: str = "density"
+) -> tuple[Array, Array]:
+    """Return p(z=1) and a bound on its error at mean effective potentials mu (mV), each of the shape of mu.
+
+    Methods: ``"density"`` (numerically exact; its error from a coarser grid), ``"burst"`` (closed form, burst
+    starting at the shifted threshold), ``"burst-paper"`` (at the threshold, as published), ``"siegert"``,
+    ``"siegert-coloured"``, ``"adiabatic"``, ``"erf"``.
+
+    Without noise every method gives the deterministic limit.
+    """
+    if method not in METHODS:
+        raise ValidationError(
+            f"method: no response method {method!r}{suggestion(method, [*METHODS, 'simulation'])}"
+        )
+    s = membrane_statistics(neuron, background)
+    if not s.sigma > 0:
+        p = classical.deterministic(mu, s.tau_eff, neuron.v_thresh, neuron.v_reset, neuron.tau_refrac)
+        return p, np.zeros_like(p)
+    return METHODS[method](neuron, background, mu)
+
+
+def _density(neuron: Neuron, background: PoissonBackground, mu: Array) -> tuple[Array, Array]:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # its matrices are small: threads make it slower, tenfold on a busy machine
+        found = density_response(neuron, background, mu)
+    return found.p, found.p_error
+
+
+def _burst(start: str) -> Prediction:
+    def predicted(neuron: Neuron, background: PoissonBackground, mu: Array) -> tuple[Array, Array]:
+        p = burst_response(burst_of(neuron, background, mu), start=start)
+        return p, np.full_like(p, BURST_ERROR[start])
+
+    return predicted
+
+
+def _classical(formula: Callable[..., Array]) -> Prediction:
+    def predicted(neuron: Neuron, background: PoissonBackground, mu: Array) -> tuple[Array, Array]:
+        s = membrane_statistics(neuron, background)
+        p = formula(mu, s.sigma, s.tau_eff, s.tau_syn, neuron.v_thresh, neuron.v_reset, neuron.tau_refrac)
+        return p, np.full_like(p, CLASSICAL_ERROR)
+
+    return predicted
+
+
+METHODS: dict[str, Prediction] = {
+    "density": _density,
+    "burst": _burst("theta_eff"),
+    "burst-paper": _burst("theta"),
+    "siegert": _classical(classical.siegert),
+    "siegert-coloured": _classical(classical.siegert_coloured),
+    "adiabatic": _classical(classical.moreno_bote_parga),
+    "erf": _classical(classical.error_function),
+}
