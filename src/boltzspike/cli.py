@@ -29,7 +29,7 @@ Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
 Dt = Annotated[float, typer.Option(help="Time step in ms.")]
-EngineOption = Annotated[str, typer.Option(help="numba or reference.")]
+EngineOption = Annotated[str, typer.Option(help="numba, numba-exact or reference.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
@@ -331,6 +331,7 @@ def _print_result(result: Result, *, all_units: bool) -> None:
         print(f"effective samples: {moving.min():.0f} (least) .. {np.median(moving):.0f} (median)", end="")
         print(f"; {constant} unit(s) never changed" if constant else "")
     print(f"speed: {result.speed:.0f} x real time ({result.configuration['wall_seconds']:.1f} s for all chains)")
+    print(f"engine {result.configuration['engine']}, approximation: {result.configuration['approximation']}")
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -81,7 +81,7 @@ def response(
     if method == "simulation":
         neurons = [with_control(neuron, control, value) for value in x]
         network = SpikingNetwork(neurons=neurons, backgrounds=background, weights=np.zeros((len(x), len(x))))
-        samples = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
+        samples, _ = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
         assert samples.spikes is not None
         on = samples.spikes.rates(dt) * neuron.tau_refrac * 1e-3
         require(chains >= 2, "chains", "at least 2, for a standard error", chains)
@@ -188,7 +188,7 @@ def sample(
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
-        ``"numba"`` or ``"reference"``.
+        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower.
     dt
         Time step in ms.
     clamp
@@ -221,7 +221,7 @@ def sample(
     record = Record(states_every=every)
 
     started = time.perf_counter()
-    samples = _run(
+    samples, approximation = _run(
         network, duration, chains, dt, seed, engine, threads, record, burn_in=burn_in,
         clamp=evidence if clamping == "spikes" else None, progress=progress,
     )  # fmt: skip
@@ -233,6 +233,7 @@ def sample(
         "seed": int(seed),
         "rule": rule,
         "engine": engine,
+        "approximation": approximation,
         "dt_ms": dt,
         "draw_every_ms": every * dt,
         "clamping": clamping,
@@ -287,7 +288,7 @@ def _run(
     burn_in: float,
     clamp: dict[int, int] | None = None,
     progress: Progress | None = None,
-) -> Samples:
+) -> tuple[Samples, str]:
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
@@ -310,7 +311,7 @@ def _run(
         done = int(end)
         if progress:
             progress(done, steps)
-    return Samples.join(parts)
+    return Samples.join(parts), runner.approximation
 
 
 def _whole(number: object) -> bool:

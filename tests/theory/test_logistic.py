@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.special import expit, ndtr
 
 from boltzspike.errors import CalibrationError
-from boltzspike.theory.logistic import fit_logistic
+from boltzspike.theory.logistic import asymmetry, fit_logistic, half_point, slope_at_half
 
 
 def test_a_logistic_is_recovered_exactly():
@@ -36,3 +37,40 @@ def test_the_standard_errors_are_those_of_repeated_fits(rng):
 def test_a_flat_curve_is_refused():
     with pytest.raises(CalibrationError, match="needs 3 points with p in"):
         fit_logistic(np.arange(5.0), np.zeros(5))
+
+
+FINE = np.linspace(-8.03, 7.9, 2000)  # off the half points; the interpolation is good to 1e-6 on it
+
+
+def test_a_logistic_has_no_asymmetry_and_the_slope_of_its_width():
+    p = expit((FINE - 0.4) / 0.7)
+    assert half_point(FINE, p) == pytest.approx(0.4, abs=1e-6)
+    assert slope_at_half(FINE, p) == pytest.approx(1 / (4 * 0.7), rel=1e-4)
+    assert asymmetry(FINE, p) < 1e-6
+
+
+def test_the_complementary_log_log_curve_has_its_closed_form_asymmetry():
+    p = -np.expm1(-np.exp(FINE))
+    assert half_point(FINE, p) == pytest.approx(np.log(np.log(2)), abs=1e-6)
+    assert slope_at_half(FINE, p) == pytest.approx(np.log(2) / 2, rel=1e-4)
+    # p(u50 + d) = 1 - 2^(-e^d), so the sum of both sides is extremal where e^d 2^(-e^d) = e^-d 2^(-e^-d)
+    d = brentq(lambda d: 2 * d - np.log(2) * 2 * np.sinh(d), 0.5, 5)
+    expected = 2 ** -np.exp(d) + 2 ** -np.exp(-d) - 1
+    assert asymmetry(FINE, p) == pytest.approx(abs(expected), abs=2e-6)
+
+
+def test_asymmetry_is_that_of_the_mirrored_curve_and_of_any_unit():
+    p = -np.expm1(-np.exp(FINE))
+    assert asymmetry(-3 * FINE, 1 - p) == pytest.approx(asymmetry(FINE, p), rel=1e-9)
+
+
+def test_asymmetry_stops_where_one_side_ends():
+    # the curve is symmetric within 1 of its half point and not beyond, where only one side is given
+    x = np.linspace(-1, 9, 101)
+    assert asymmetry(x, np.where(x < 1.5, expit(x), 1.0)) < 1e-3
+
+
+def test_a_curve_that_does_not_reach_one_half_has_no_half_point():
+    for measure in half_point, slope_at_half, asymmetry:
+        with pytest.raises(CalibrationError, match="p must pass 1/2"):
+            measure(np.arange(5.0), np.linspace(0, 0.4, 5))

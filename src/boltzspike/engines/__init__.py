@@ -16,6 +16,11 @@ State = Any
 class Runner(Protocol):
     """A program made ready to run."""
 
+    @property
+    def approximation(self) -> str:
+        """What was approximated, in words for the result."""
+        ...
+
     def init(self, *, seed: int, chains: int) -> State:
         """Return the state before the first step."""
         ...
@@ -39,6 +44,7 @@ class Engine(Protocol):
 REGISTRY = {
     "reference": "boltzspike.engines.reference:ReferenceEngine",
     "numba": "boltzspike.engines.numba.engine:NumbaEngine",
+    "numba-exact": "boltzspike.engines.numba.engine:NumbaExactEngine",
 }
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, logit
 
 from boltzspike.errors import CalibrationError
 from boltzspike.model.description import Array
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 FIT_RANGE = (0.01, 0.99)
 
@@ -78,3 +82,81 @@ def fit_logistic(x: Array, p: Array, p_error: Array | None = None) -> LogisticFi
         rms=float(np.sqrt(np.mean(deviation**2))),
         max_deviation=float(np.max(np.abs(deviation))),
     )
+
+
+def half_point(x: Array, p: Array) -> float:
+    """Return u50, where a sampled curve passes p = 1/2, in units of x; the middle one if noise makes it several.
+
+    Parameters
+    ----------
+    x
+        Control variable, shape (m,), distinct values in any order.
+    p
+        Response, shape (m,).
+
+    Raises
+    ------
+    CalibrationError
+        If p does not pass 1/2 within the range of x.
+
+    Notes
+    -----
+    Monotone cubic interpolation (Fritsch & Carlson, SIAM J. Numer. Anal. 17, 1980), as in ``slope_at_half``
+    and ``asymmetry``: its error is of third order in the spacing, and noise of p enters as it is.
+
+    Examples
+    --------
+    >>> x = np.linspace(-3, 3, 25)
+    >>> f"{half_point(x, expit(2 * (x - 0.3))):.2f}"
+    '0.30'
+    """
+    return _half_point(_interpolated(x, p))
+
+
+def slope_at_half(x: Array, p: Array) -> float:
+    """Return dp/dx where p = 1/2, in 1/units of x: ``1/(4 alpha)`` for a logistic. Arguments: ``half_point``.
+
+    Examples
+    --------
+    >>> x = np.linspace(-3, 3, 241)
+    >>> f"{slope_at_half(x, expit(2 * x)):.3f}"
+    '0.500'
+    """
+    curve = _interpolated(x, p)
+    return float(curve.derivative()(_half_point(curve)))
+
+
+def asymmetry(x: Array, p: Array) -> float:
+    """Return ``max_d |p(u50 + d) + p(u50 - d) - 1|``: 0 for a curve with the point symmetry of a logistic.
+
+    d runs as far as x reaches on both sides of u50. Arguments: ``half_point``. Noise of p biases a maximum
+    upwards by a few standard errors.
+
+    Examples
+    --------
+    >>> x = np.linspace(-6, 6, 241)
+    >>> f"{asymmetry(x, expit(2 * x)):.3f} {asymmetry(x, 1 - np.exp(-np.exp(x))):.3f}"
+    '0.000 0.099'
+    """
+    curve = _interpolated(x, p)
+    half = _half_point(curve)
+    reach = min(half - curve.x[0], curve.x[-1] - half)
+    d = np.linspace(0.0, reach, 2001)
+    return float(np.max(np.abs(curve(half + d) + curve(half - d) - 1)))
+
+
+def _interpolated(x: Array, p: Array) -> PchipInterpolator:
+    from scipy.interpolate import PchipInterpolator  # slow to import
+
+    order = np.argsort(x)
+    return PchipInterpolator(np.asarray(x, dtype=float)[order], np.asarray(p, dtype=float)[order])
+
+
+def _half_point(curve: PchipInterpolator) -> float:
+    crossings = curve.solve(0.5, extrapolate=False)
+    if not len(crossings):
+        raise CalibrationError(
+            f"half point: p must pass 1/2 in the given range, got p from {curve(curve.x).min():.3g} to "
+            f"{curve(curve.x).max():.3g}; widen the range"
+        )
+    return float(crossings[len(crossings) // 2])

@@ -1,4 +1,4 @@
-"""NumbaEngine: the default engine."""
+"""The two engines of this room: the fast one, the default, and the exact one that it is tested against."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 
 from boltzspike.engines import Runner, check_features
 from boltzspike.engines.numba.exact import ExactRunner
+from boltzspike.engines.numba.fast import FastRunner, unsupported
 from boltzspike.program import Program
 
 
-class NumbaEngine:
-    """Compiled CPU engine; the samples do not depend on the number of threads."""
+class NumbaExactEngine:
+    """The reference engine's loop, compiled: float64, exact exponential, exact Poisson counts, the same spikes."""
 
-    name = "numba"
+    name = "numba-exact"
     features = frozenset({"conductance", "current", "alpha", "renewing", "additive", "clamp"})
 
     def __init__(self, *, threads: int | None = None) -> None:
@@ -24,3 +25,16 @@ class NumbaEngine:
         """Return a runner."""
         check_features(self, program)
         return ExactRunner(program, threads=self.threads)
+
+
+class NumbaEngine(NumbaExactEngine):
+    """Explicit vectors in float32; what they don't cover runs on the exact path, and the runner says so."""
+
+    name = "numba"
+
+    def prepare(self, program: Program) -> Runner:
+        """Return a runner."""
+        if unsupported(program) is not None:
+            return super().prepare(program)
+        check_features(self, program)
+        return FastRunner(program, threads=self.threads)

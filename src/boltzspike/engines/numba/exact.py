@@ -159,6 +159,8 @@ class ExactRunner:
         self.offsets = np.concatenate([first[:, None], ends], axis=1)
         self.thresholds = np.concatenate([np.zeros(0, np.uint64), *(table for row in tables for table in row)])
 
+    approximation = "none: exact Poisson noise, float64"
+
     def init(self, *, seed: int, chains: int) -> ExactState:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
         p = self.program

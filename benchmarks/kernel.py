@@ -1,0 +1,131 @@
+"""Print the speed of the fast CPU kernel in ns per neuron-step, on one core and on all.
+
+    python benchmarks/kernel.py                    # N = 5 to 5000, 1 and 64 chains: about a minute
+    python benchmarks/kernel.py --units 5 20 --chains 64 --repeats 21
+    python benchmarks/kernel.py --crossover        # lanes = chains against lanes = units: CHAIN_LANES_UP_TO
+    python benchmarks/kernel.py --laws             # what the laws of the background cost
+
+The network: preset S1 at p(z=1) near 1/2, dense Gaussian weights of either sign, sd .0022 uS / sqrt(N), renewing
+synapses, delay .1 ms, dt = .1 ms, states kept every 10 ms. One core: CPU time of the process. All cores: wall
+time. Every case is run once to compile and warm up (shown apart), then the cases take turns; medians, with the
+fastest in brackets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+
+from boltzspike.engines.numba.fast import FastRunner
+from boltzspike.engines.numba.noise import LAWS
+from boltzspike.model.network import SpikingNetwork
+from boltzspike.model.presets import S1
+from boltzspike.program import Program, compile_program
+from boltzspike.samples import Record
+
+STEPS_OF_ONE_RUN = 30_000_000
+"""Neuron-steps; a run takes at least so many time steps:"""
+FEWEST_STEPS = 300
+EVERY = 100
+
+
+def program(n: int) -> Program:
+    rng = np.random.default_rng(n)
+    w = np.triu(rng.normal(0, 0.0022 / np.sqrt(n), (n, n)), 1)
+    network = SpikingNetwork(neurons=S1.neuron, backgrounds=S1.background, weights=w + w.T)
+    return compile_program(network).with_values(v_rest=np.full(n, -50.7))
+
+
+@dataclass
+class Case:
+    """One line of the table."""
+
+    label: str
+    runner: FastRunner
+    n: int
+    chains: int
+    cores: int
+    first_call: float = 0.0
+    p: float = 0.0
+    times: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.steps = max(FEWEST_STEPS, STEPS_OF_ONE_RUN // (self.n * self.chains))
+        start = time.perf_counter()
+        state = self.runner.init(seed=1, chains=self.chains)
+        _, state = self.runner.run(state, 1, Record())
+        self.first_call = time.perf_counter() - start
+        _, self.state = self.runner.run(state, 500, Record())
+
+    def run(self) -> None:
+        """Time one run."""
+        clock = time.process_time if self.cores == 1 else time.perf_counter
+        start = clock()
+        samples, _ = self.runner.run(self.state, self.steps, Record(states_every=EVERY))
+        self.times.append((clock() - start) * 1e9 / (self.steps * self.n * self.chains))
+        self.p = float(samples.states.mean())
+
+
+def measure(cases: list[Case], repeats: int) -> None:
+    for _ in range(repeats):
+        for case in cases:
+            case.run()
+    print(
+        f"{'':34s} {'N':>5s} {'chains':>6s} {'cores':>5s} {'ns/neuron-step':>20s} {'p':>5s} {'first call, s':>14s}"
+    )
+    for case in cases:
+        speed = f"{np.median(case.times):.2f} [{min(case.times):.2f}]"
+        print(
+            f"{case.label:34s} {case.n:5d} {case.chains:6d} {case.cores:5d} {speed:>20s} {case.p:5.2f}"
+            f" {case.first_call:14.2f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, nargs="+", default=None)
+    parser.add_argument("--chains", type=int, nargs="+", default=None)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--crossover", action="store_true")
+    parser.add_argument("--laws", action="store_true")
+    options = parser.parse_args()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print(
+        f"{llvm.get_host_cpu_name()}, {cores} cores, {platform.system()}, Python {platform.python_version()}, ",
+        end="",
+    )
+    print(f"numba {numba.__version__}")
+
+    cases = []
+    if options.crossover:
+        for n in options.units or [8, 16, 24, 32, 48, 64, 80]:
+            p = program(n)
+            for chains in options.chains or [64]:
+                for layout in ("chains", "units"):
+                    runner = FastRunner(p, threads=1, layout=layout)
+                    cases.append(Case(f"lanes = {layout}", runner, n, chains, 1))
+    elif options.laws:
+        for n in options.units or [20, 100]:
+            p = program(n)
+            for law in LAWS:
+                cases.append(Case(law, FastRunner(p, threads=1, law=law), n, 16, 1))
+    else:
+        for n in options.units or [5, 20, 100, 1000, 5000]:
+            p = program(n)
+            for chains in options.chains or [1, 64]:
+                for threads in (1, cores) if chains > 1 and cores > 1 else (1,):
+                    runner = FastRunner(p, threads=threads)
+                    label = f"{runner.approximation[7:]}, lanes = {runner.scaled.layout}"
+                    cases.append(Case(label, runner, n, chains, threads))
+    measure(cases, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The kernel for small networks: a row is one unit in sixteen chains."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from boltzspike.engines.numba.row import FIELDS, RESET, ROW, V, advance, noise, sfc32
+from boltzspike.engines.numba.simd import LANES, bits, broadcast, fmuladd, load, negative, store, trailing_zeros
+from boltzspike.engines.numba.versions import KERNEL_VERSION
+
+ALL_BELOW, LOW_HALF = 2**ROW - 1, 2**LANES - 1
+
+
+@cache
+def chain_lanes_kernel(
+    *, conductance: bool, levels: int, packed: bool, degree: int, version: int = KERNEL_VERSION
+) -> Any:
+    """Return the compiled kernel for one setting of its constants.
+
+    Parameters
+    ----------
+    conductance
+        Whether synapses are conductances.
+    levels
+        Thresholds of the background noise.
+    packed
+        Whether one random word serves four draws of noise.
+    degree
+        Degree of the membrane's polynomial.
+    version
+        Part of the cache's key.
+    """
+
+    @njit(nogil=True, cache=True)
+    def run_block(steps, first_slot, slots, units, traces, tables, block, output):
+        """Advance sixteen chains; return the number of spikes kept."""
+        dynamics, free_at = block.dynamics, block.free_at
+        arriving, sources, increments, spiking = block.arriving, block.sources, block.increments, block.spiking
+        relaxation = (
+            broadcast(tables.relaxation[0]), broadcast(tables.relaxation[1]),
+            broadcast(tables.relaxation[2]), broadcast(tables.relaxation[3]),
+        )  # fmt: skip
+        a, b = load(block.generator, 0), load(block.generator, LANES)
+        c, counter = load(block.generator, 2 * LANES), load(block.generator, 3 * LANES)
+        keep_spikes = len(output.spike_step) > 0
+        chains, kept, draw, until_draw = output.states.shape[0], 0, 0, output.until_draw
+        slot = first_slot
+        nothing = broadcast(np.float32(0.0))
+        for step in range(steps):
+            now = broadcast(np.int32(step))
+            count = 0
+            for unit in range(units):
+                at, lane_at = unit * FIELDS * ROW, unit * ROW
+                constant = unit * tables.parameter_stride
+                exc = unit * tables.noise_stride
+                inh = exc + levels * ROW
+                word, a, b, c, counter = sfc32(a, b, c, counter)
+                if packed:
+                    words = word, word << 8, word << 16, word << 24
+                else:
+                    word_1, a, b, c, counter = sfc32(a, b, c, counter)
+                    word_2, a, b, c, counter = sfc32(a, b, c, counter)
+                    word_3, a, b, c, counter = sfc32(a, b, c, counter)
+                    words = word, word_1, word_2, word_3
+                v_low = advance(
+                    block, at, lane_at, tables, constant, lane_at,
+                    noise(words[0], tables.thresholds, tables.jumps, exc, levels),
+                    noise(words[1], tables.thresholds, tables.jumps, inh, levels),
+                    now, relaxation, conductance, degree,
+                )  # fmt: skip
+                v_high = advance(
+                    block, at + LANES, lane_at + LANES, tables, constant + LANES, lane_at + LANES,
+                    noise(words[2], tables.thresholds, tables.jumps, exc + LANES, levels),
+                    noise(words[3], tables.thresholds, tables.jumps, inh + LANES, levels),
+                    now, relaxation, conductance, degree,
+                )  # fmt: skip
+                # no branch: it would be guessed wrong at every spike
+                spiked = (bits(negative(v_low)) | bits(negative(v_high)) << LANES) ^ ALL_BELOW
+                spiking[count] = unit << ROW | spiked
+                count += spiked != 0
+
+            first = slot * units
+            for i in range(count):
+                unit, spiked, entry = spiking[i] >> ROW, spiking[i] & ALL_BELOW, first + i
+                # nearly always one half of the row
+                first_half, last_half = int(spiked & LOW_HALF == 0), int(spiked > LOW_HALF)
+                sources[entry] = unit << 2 | first_half << 1 | last_half
+                refractory = tables.refractory[unit]
+                while spiked:
+                    lane = trailing_zeros(spiked)
+                    spiked &= spiked - 1
+                    neuron = unit * ROW + lane
+                    interval = min(step - free_at[neuron] + refractory, tables.renewal_length - 1)
+                    for trace in range(traces):
+                        increments[(entry * traces + trace) * ROW + lane] = tables.renewal[
+                            trace * tables.renewal_length + interval
+                        ]
+                    free_at[neuron] = step + refractory
+                    # the next step does it again, unless the refractory period is one step
+                    dynamics[(unit * FIELDS + V) * ROW + lane] = tables.parameters[
+                        unit * tables.parameter_stride + RESET * ROW + lane
+                    ]
+                    if keep_spikes:
+                        output.spike_step[kept] = step
+                        output.spike_source[kept] = neuron
+                        kept += 1
+            arriving[slot] = count
+            slot = slot + 1 if slot + 1 < slots else 0
+
+            # the oldest slot arrives with the next step; g has decayed already. It is left empty for reuse
+            first = slot * units
+            for entry in range(first, first + arriving[slot]):
+                source = sources[entry]
+                for half in range(source >> 1 & 1, (source & 1) + 1):
+                    for trace in range(traces):
+                        at = (entry * traces + trace) * ROW + half * LANES
+                        increment = load(increments, at)
+                        store(increments, at, nothing)
+                        key = (source >> 2) * traces + trace
+                        for k in range(tables.connections[key], tables.connections[key + 1]):
+                            g = tables.targets[k] + half * LANES
+                            weight = broadcast(tables.weights[k])
+                            store(dynamics, g, fmuladd(increment, weight, load(dynamics, g)))
+
+            until_draw -= 1
+            if until_draw == 0:
+                for unit in range(units):
+                    for chain in range(chains):
+                        output.states[chain, draw, unit] = free_at[unit * ROW + chain] > step
+                draw += 1
+                until_draw = output.every
+
+        store(block.generator, 0, a)
+        store(block.generator, LANES, b)
+        store(block.generator, 2 * LANES, c)
+        store(block.generator, 3 * LANES, counter)
+        return kept, version
+
+    return run_block

@@ -1,0 +1,222 @@
+"""A program in the kernel's units and layout: everything that is computed once, before the first step.
+
+The units stand in ``row.py``. ``unsupported`` says which programs the fast path leaves to the exact one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from boltzspike.engines.numba.noise import Noise, background_noise
+from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, PARAMETERS, ROW, Tables, V
+from boltzspike.program import FREE, Program
+
+Array = np.ndarray
+Layout = Literal["chains", "units"]
+
+CHAIN_LANES_UP_TO = 48
+"""Units: above, the lanes are units. Measured: docs/engines.md."""
+_KNOWN = {"conductance", "current", "renewing", "additive", "clamp"}
+_CLAMP_DRIVE = 1e6
+"""mV: the constant drive that stands for a clamp."""
+_RELAXATION_ERROR = 1e-5
+"""Relative error allowed to (1 - exp(-x))/x: it stretches tau_eff by as much."""
+_LONGEST_INTERVAL = 17.0
+"""Synaptic time constants after which a trace counts as empty (e^-17 < 2^-24)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScaledProgram:
+    """What a kernel needs to know of a program."""
+
+    layout: Layout
+    rows: int
+    traces: int
+    """Distinct synaptic time constants; 1 for additive synapses, whose spikes all add the same."""
+    degree: int
+    """Of the membrane's polynomial."""
+    noise: Noise
+    start: Array
+    """float32 (rows, FIELDS, 16): state before the first step."""
+    tables: Tables
+
+
+def unsupported(program: Program) -> str | None:
+    """Return what the fast path can't do of this program, None if it can do all. It records no voltages."""
+    p = program
+    if p.features - _KNOWN:
+        return ", ".join(sorted(p.features - _KNOWN))
+    if p.n_units > CHAIN_LANES_UP_TO and p.renewing:
+        for name in ("tau_syn_exc", "tau_syn_inh"):
+            if np.ptp(getattr(p, name)) > 0:
+                return f"renewing synapses with {name} that differs among more than {CHAIN_LANES_UP_TO} units"
+    if p.conductance_based:
+        low, high = exponent_range(p)
+        if relaxation(low, high)[1] > _RELAXATION_ERROR:
+            return f"g_tot dt / c_m from {low:.2g} to {high:.2g}: too wide for the membrane's polynomial"
+    return None
+
+
+def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
+    """Scale a program; ``law`` names the background's law, ``None`` chooses it (``noise.py``)."""
+    p = program
+    n = p.n_units
+    noise = background_noise(p, law)
+
+    leak = p.g_l * p.dt / p.c_m
+    gain = p.dt / p.c_m
+    if not p.conductance_based:
+        # a whole step of the membrane is linear: v = exp(-leak) v + gain (currents)
+        gain = gain * -np.expm1(-leak) / leak
+    tau_syn = np.stack([p.tau_syn_exc, p.tau_syn_inh])
+    decay = np.exp(-p.dt / tau_syn)
+    unit = gain * tau_syn / p.dt * -np.expm1(-p.dt / tau_syn)
+    """(2, n): a conductance of 1 uS, or a current of 1 nA, in the kernel's units."""
+    constant = noise.base.T * unit / (1 - decay)
+
+    drive = gain * (p.g_l * (p.v_rest - p.v_thresh) + p.i_offset)
+    if p.conductance_based:
+        reversal = np.stack([p.e_rev_exc, p.e_rev_inh]) - p.v_thresh
+        polynomial, _ = relaxation(*exponent_range(p))
+        leak = leak + constant.sum(axis=0)
+    else:
+        reversal = np.stack([np.ones(n), -np.ones(n)])
+        polynomial = np.array([1.0, 0.0])
+        leak = np.exp(-leak)
+    drive = drive + (reversal * constant).sum(axis=0)
+    drive = np.where(p.clamp == FREE, drive, np.where(p.clamp == 1, _CLAMP_DRIVE, -_CLAMP_DRIVE))
+
+    # as in the reference engine before the arrivals of step 0; the constant part has decayed by a step
+    source = np.stack([np.maximum(p.background_weights, 0), np.maximum(-p.background_weights, 0)])
+    mean = tau_syn * (p.background_rates * source).sum(axis=2)
+    start = np.empty((FIELDS, n))
+    start[[G_EXC, G_INH]] = mean * unit - decay * constant
+    start[V] = p.v_reset - p.v_thresh
+
+    rows = n if layout == "chains" else -(-n // ROW)
+    parameters = np.concatenate([reversal, leak[None], (p.v_reset - p.v_thresh)[None], decay])
+    assert len(parameters) == PARAMETERS
+    parameters_by_row, parameter_stride = _shared(_by_row(parameters, layout))
+    # thresholds and jumps share one stride: they are alike where both are
+    jumps = (noise.jumps.transpose(1, 2, 0) * unit[:, None, :]).reshape(2 * noise.levels, n)
+    thresholds = noise.thresholds().transpose(1, 2, 0).reshape(2 * noise.levels, n)
+    drawn, drawn_stride = _shared(_by_row(np.stack([thresholds.astype(float), jumps]), layout))
+    renewal, trace_of = _renewal(p, tau_syn)
+    targets, weights, connections = _connections(p, layout, unit, trace_of, rows)
+    return ScaledProgram(
+        layout=layout,
+        rows=rows,
+        traces=len(renewal),
+        degree=len(polynomial) - 1,
+        noise=noise,
+        start=np.ascontiguousarray(np.broadcast_to(_by_row(start, layout), (rows, FIELDS, ROW)), np.float32),
+        tables=Tables(
+            parameters=_flat(parameters_by_row, np.float32),
+            parameter_stride=parameter_stride,
+            bias=_flat(_by_row(drive, layout), np.float32),
+            thresholds=_flat(drawn[:, 0], np.int32),
+            jumps=_flat(drawn[:, 1], np.float32),
+            noise_stride=drawn_stride // 2,
+            relaxation=np.pad(polynomial, (0, 4 - len(polynomial))).astype(np.float32),
+            refractory=p.refractory_steps.astype(np.int32),
+            renewal=_flat(renewal, np.float32),
+            renewal_length=renewal.shape[1],
+            targets=targets,
+            weights=weights,
+            connections=connections,
+        ),
+    )
+
+
+def _by_row(values: Array, layout: Layout) -> Array:
+    """Lay out (..., units) as (rows, ..., 16)."""
+    if layout == "chains":
+        return np.repeat(np.moveaxis(values, -1, 0)[..., None], ROW, axis=-1)
+    spare = -values.shape[-1] % ROW
+    padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, spare)], mode="edge")
+    return np.moveaxis(padded.reshape(*values.shape[:-1], -1, ROW), -2, 0)
+
+
+def _shared(rows: Array) -> tuple[Array, int]:
+    """Return rows and the stride between them: one row and stride 0 where all units are alike."""
+    if np.all(rows == rows[:1, ..., :1]):
+        return rows[:1], 0
+    return rows, int(np.prod(rows.shape[1:]))
+
+
+def _flat(values: Array, dtype: type) -> Array:
+    return np.array(values, dtype=dtype, order="C").ravel()
+
+
+def _renewal(program: Program, tau_syn: Array) -> tuple[Array, Array]:
+    """Return the increments of each trace after each interval, (traces, intervals), and each synapse's trace.
+
+    Traces are numbered in the order of their synapses: where units share their time constants, the first is
+    that of g_exc and the last that of g_inh, which the unit lanes rely on.
+    """
+    if not program.renewing:
+        return np.ones((1, 1)), np.zeros(tau_syn.shape, dtype=np.int64)
+    kinds = np.array(list(dict.fromkeys(tau_syn.ravel())))
+    trace_of = np.argmax(tau_syn[..., None] == kinds, axis=-1)
+    longest = int(np.ceil(_LONGEST_INTERVAL * kinds.max() / program.dt)) + 1
+    return -np.expm1(-np.arange(longest) * program.dt / kinds[:, None]), trace_of
+
+
+def _connections(
+    program: Program, layout: Layout, unit: Array, trace_of: Array, rows: int
+) -> tuple[Array, Array, Array]:
+    """Return ``targets``, ``weights`` and ``connections`` of ``Tables``."""
+    p, n = program, program.n_units
+    if layout == "units":
+        dense = np.zeros((n, rows * ROW), dtype=np.float32)
+        dense[:, :n] = np.where(p.weights < 0, p.weights * unit[1][:, None], p.weights * unit[0][:, None]).T
+        none = np.zeros(1, dtype=np.int32)
+        return none, dense.ravel(), none
+    traces = int(trace_of.max()) + 1
+    target, source = np.nonzero(p.weights)
+    weight = p.weights[target, source]
+    synapse = (weight < 0).astype(np.int64)
+    key = source * traces + trace_of[synapse, target]
+    order = np.lexsort((target, key))
+    address = (target * FIELDS + np.where(synapse, G_INH, G_EXC)) * ROW
+    return (
+        address[order].astype(np.int32),
+        np.abs(weight * unit[synapse, target])[order].astype(np.float32),
+        np.searchsorted(key[order], np.arange(n * traces + 1)).astype(np.int32),
+    )
+
+
+def exponent_range(program: Program) -> tuple[float, float]:
+    """Return the range of g_tot dt/c_m: six standard deviations of the background, the synapses all on or off."""
+    p = program
+    low = high = p.g_l
+    for sign, tau_syn in ((1, p.tau_syn_exc), (-1, p.tau_syn_inh)):
+        source = np.maximum(sign * p.background_weights, 0)
+        mean = tau_syn * (p.background_rates * source).sum(axis=1)
+        sd = np.sqrt(tau_syn / 2 * (p.background_rates * source**2).sum(axis=1))
+        # a renewing trace peaks at 1, an additive one at the sum of a geometric series
+        peak = 1.0 if p.renewing else 1 / -np.expm1(-p.refractory_steps.min() * p.dt / tau_syn)
+        recurrent = peak * np.maximum(sign * p.weights, 0).sum(axis=1)
+        low = low + np.maximum(mean - 6 * sd, 0)
+        high = high + mean + 6 * sd + recurrent
+    return float((low * p.dt / p.c_m).min()), float((high * p.dt / p.c_m).max())
+
+
+def relaxation(low: float, high: float) -> tuple[Array, float]:
+    """Return a polynomial for (1 - exp(-x))/x on a range, constant first, and its largest relative error.
+
+    Its degree is the lowest of 1, 2, 3 that keeps the error within ``_RELAXATION_ERROR``, else 3.
+    """
+    x = np.linspace(low, high, 201)
+    exact = -np.expm1(-x) / x
+    for degree in (1, 2, 3):
+        fit = np.polynomial.Chebyshev.interpolate(lambda t: -np.expm1(-t) / t, degree, [low, high + 1e-9])
+        polynomial = fit.convert(kind=np.polynomial.Polynomial).coef
+        polynomial = np.pad(polynomial, (0, degree + 1 - len(polynomial)))
+        error = float(np.max(np.abs(np.polynomial.polynomial.polyval(x, polynomial) / exact - 1)))
+        if error <= _RELAXATION_ERROR:
+            break
+    return polynomial, error
