@@ -330,8 +330,10 @@ def _print_result(result: Result, *, all_units: bool) -> None:
     if len(moving):
         print(f"effective samples: {moving.min():.0f} (least) .. {np.median(moving):.0f} (median)", end="")
         print(f"; {constant} unit(s) never changed" if constant else "")
-    print(f"speed: {result.speed:.0f} x real time ({result.configuration['wall_seconds']:.1f} s for all chains)")
-    print(f"engine {result.configuration['engine']}, approximation: {result.configuration['approximation']}")
+    how = result.configuration
+    print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
+    print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
+    print(f"engine: {how['engine']}, {how['approximation']}")
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -220,12 +220,10 @@ def sample(
     every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
     record = Record(states_every=every)
 
-    started = time.perf_counter()
-    samples, approximation = _run(
+    samples, how = _run(
         network, duration, chains, dt, seed, engine, threads, record, burn_in=burn_in,
         clamp=evidence if clamping == "spikes" else None, progress=progress,
     )  # fmt: skip
-    wall = time.perf_counter() - started
     configuration = {
         "duration_ms": duration,
         "burn_in_ms": burn_in,
@@ -233,11 +231,10 @@ def sample(
         "seed": int(seed),
         "rule": rule,
         "engine": engine,
-        "approximation": approximation,
         "dt_ms": dt,
         "draw_every_ms": every * dt,
         "clamping": clamping,
-        "wall_seconds": wall,
+        **how,
         "versions": {
             "boltzspike": version("boltzspike"),
             "numpy": np.__version__,
@@ -288,7 +285,8 @@ def _run(
     burn_in: float,
     clamp: dict[int, int] | None = None,
     progress: Progress | None = None,
-) -> tuple[Samples, str]:
+) -> tuple[Samples, dict[str, Any]]:
+    """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
@@ -299,11 +297,15 @@ def _run(
     least = max(record.states_every or 1, int(program.refractory_steps.max()))
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
+    started = time.perf_counter()
     runner = get_engine(engine, threads=threads).prepare(program)
     state = runner.init(seed=seed, chains=chains)
     discarded = round(burn_in / dt / least) * least
+    # a first pass of no steps compiles what is to be recorded
+    _, state = runner.run(state, 0, record)
     if discarded:
         _, state = runner.run(state, discarded, Record())
+    sampling = time.perf_counter()
     parts, done = [], 0
     for end in np.linspace(0, steps, min(_PASSES, steps) + 1).round().astype(int)[1:]:
         part, state = runner.run(state, int(end) - done, record)
@@ -311,7 +313,12 @@ def _run(
         done = int(end)
         if progress:
             progress(done, steps)
-    return Samples.join(parts), runner.approximation
+    how = {
+        "approximation": runner.approximation,
+        "wall_seconds": time.perf_counter() - sampling,
+        "setup_seconds": sampling - started,
+    }
+    return Samples.join(parts), how
 
 
 def _whole(number: object) -> bool:

@@ -116,7 +116,7 @@ class Result:
 
     @property
     def speed(self) -> float:
-        """Biological time simulated, over all chains, per wall-clock time."""
+        """Biological time sampled, over all chains, per wall-clock time; without compilation and burn-in."""
         biological = (self.samples.stop - self.samples.start) * self.samples.dt * self.z.shape[0]
         return float(biological / (self.configuration["wall_seconds"] * 1e3))
 

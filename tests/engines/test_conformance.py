@@ -245,8 +245,7 @@ def test_units_may_differ_in_every_parameter(engine):
         engine, both, enough(engine, 20_000), Record(spikes=True), chains=32, burn_in=1000
     ).spikes.rates(0.1)
     for k, (neuron, background) in enumerate(zip([S1.neuron, slow], backgrounds)):
-        alone = run(engine, uncoupled([neuron], background), enough(engine, 20_000), Record(spikes=True), chains=32,
-                    burn_in=1000,
-                    seed=4).spikes.rates(0.1)  # fmt: skip
+        alone = run(engine, uncoupled([neuron], background), enough(engine, 20_000), Record(spikes=True),
+                    chains=32, burn_in=1000, seed=4).spikes.rates(0.1)  # fmt: skip
         error = np.hypot(together[:, k].std(), alone[:, 0].std()) / np.sqrt(32)
         assert abs(together[:, k].mean() - alone.mean()) < 4 * error

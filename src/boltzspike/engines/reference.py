@@ -73,7 +73,7 @@ class ReferenceRunner:
         self.rates = np.unique(p.background_rates)
         self.thresholds = [streams.poisson_thresholds(rate * p.dt) for rate in self.rates]
 
-    approximation = "none: exact Poisson noise, float64"
+    approximation = "noise: exact Poisson, float64"
 
     def init(self, *, seed: int, chains: int) -> ReferenceState:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""

@@ -117,9 +117,10 @@ def _restricted_moments(machine: RestrictedBoltzmannMachine) -> Exact:
         field = h @ weights.T + b
         log_weights = h @ c + np.logaddexp(0, field).sum(axis=1)
         block_log_z = float(logsumexp(log_weights))
-        mean = np.concatenate([expit(field), h], axis=1)
+        on = expit(field)
+        mean = np.concatenate([on, h], axis=1)
         block = mean.T @ (mean * np.exp(log_weights - block_log_z)[:, None])
-        variance = (expit(field) * expit(-field) * np.exp(log_weights - block_log_z)[:, None]).sum(axis=0)
+        variance = np.exp(log_weights - block_log_z) @ (on * (1 - on))
         block[np.arange(len(b)), np.arange(len(b))] += variance
         total = np.logaddexp(log_z, block_log_z)
         second = second * np.exp(log_z - total) + block * np.exp(block_log_z - total)

@@ -57,7 +57,9 @@ def predict(
         )
     s = membrane_statistics(neuron, background)
     if not s.sigma > 0:
-        p = classical.deterministic(mu, s.tau_eff, neuron.v_thresh, neuron.v_reset, neuron.tau_refrac)
+        p = classical.deterministic(
+            mu, *map(np.asarray, (s.tau_eff, neuron.v_thresh, neuron.v_reset, neuron.tau_refrac))
+        )
         return p, np.zeros_like(p)
     return METHODS[method](neuron, background, mu)
 

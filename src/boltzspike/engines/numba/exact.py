@@ -159,7 +159,7 @@ class ExactRunner:
         self.offsets = np.concatenate([first[:, None], ends], axis=1)
         self.thresholds = np.concatenate([np.zeros(0, np.uint64), *(table for row in tables for table in row)])
 
-    approximation = "none: exact Poisson noise, float64"
+    approximation = "noise: exact Poisson, float64"
 
     def init(self, *, seed: int, chains: int) -> ExactState:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
