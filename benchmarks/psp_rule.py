@@ -1,6 +1,6 @@
 """Measure what the PSP rule leaves: D_KL bias on random 5-unit machines, S1, renewing synapses.
 
-    python benchmarks/psp_rule.py [--duration MS] [--chains N]
+python benchmarks/psp_rule.py [--duration MS] [--chains N]
 """
 
 import argparse
