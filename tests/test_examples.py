@@ -55,3 +55,31 @@ def test_digits_sums_over_hidden_states_like_the_library(digits):
         expected = bs.theory.exact.exact_given(machine, clamp).marginals[digits.LABEL]
         # the example sums in float32 over fields of a few tens: a few units of 1e-5
         assert digits.exact_labels(machine, image[None], given)[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_high_conductance_writes_its_figure_and_the_papers_claim(tmp_path):
+    folder = tmp_path / "made" / "here"
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "high_conductance.py"), "--quick", "-o", str(folder)],
+        capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    height, width = matplotlib.image.imread(folder / "high_conductance.png").shape[:2]
+    assert min(height, width) > 500
+    with open(folder / "high_conductance.csv") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 6
+    for line in table:
+        # a maximum over 17 points, and the grids of simulation and density: 3.5 standard errors and .003
+        tolerance = 3.5 * float(line["largest_error_of_p"]) + 0.003
+        assert float(line["largest_difference_of_p"]) < tolerance, line
+        for measure in "rms", "asymmetry":
+            theory, simulated, error = (float(line[f"{measure}_{x}"]) for x in ("theory", "simulation", "error"))
+            assert simulated == pytest.approx(theory, abs=3.5 * error + 0.003), line
+    rms = {(line["reset"], round(float(line["tau_eff/tau_syn"]), 2)): float(line["rms_theory"]) for line in table}
+    # the limit of high conductance is as far from a logistic as the error function, whatever the reset
+    assert rms["at threshold", 0.01] == pytest.approx(0.0071, abs=0.0004)
+    assert rms["one sigma below", 0.01] == pytest.approx(0.0071, abs=0.0004)
+    # away from it the reset decides
+    assert rms["at threshold", 0.5] == pytest.approx(0.0071, abs=0.0004)
+    assert rms["one sigma below", 0.5] > 0.05

@@ -154,6 +154,9 @@ def response(
     dt: Dt = 0.1,
     engine: EngineOption = "numba",
     threads: Threads = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture to draw (.png, .svg, .pdf).", show_default=False)
+    ] = None,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -164,8 +167,9 @@ def response(
     from boltzspike import pipeline
     from boltzspike.files import check_writable, save
 
-    if output is not None:
-        check_writable(output, force=force)
+    for path in (output, plot):
+        if path is not None:
+            check_writable(path, force=force)
     cell, background, chosen = _neuron(neuron, control)
     calibration = pipeline.calibrate(cell, background, control=chosen)
     biases = np.linspace(-5, 5, points)
@@ -191,6 +195,11 @@ def response(
     if output is not None:
         save(curves[0], output, force=force)
         print(f"wrote {output}")
+    if plot is not None:
+        fine = np.linspace(biases[0], biases[-1], 300)
+        logistic = np.array([calibration.control_at(b) for b in fine]), expit(fine)
+        _draw_response(curves, logistic, f"{chosen} ({unit})", plot, force=force)
+        print(f"wrote {plot}")
 
 
 @app.command()
@@ -287,6 +296,18 @@ def _calibration(name: str, control: str | None) -> Calibration:
     return calibrate(cell, background, control=chosen)
 
 
+def _draw_response(curves: list[ResponseCurve], logistic: Any, xlabel: str, path: Path, *, force: bool) -> None:
+    from boltzspike import plots
+    from boltzspike.files import writing
+
+    figure = plots.new_figure(figsize=(6.4, 5.6))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    drawn = {c.method: (c.x, c.p, c.error if c.dt is not None else None) for c in curves}
+    plots.plot_response(drawn, logistic, xlabel=xlabel, ax=upper, residual_ax=lower)
+    with writing(path, force=force) as partial:
+        figure.savefig(partial, format=path.suffix.lstrip(".") or "png", dpi=130)
+
+
 def _print_result(result: Result, *, all_units: bool) -> None:
     import numpy as np
 
@@ -345,7 +366,8 @@ def _print_table(header: list[str], rows: list[list[str]]) -> None:
         table.add_column(title, justify="left" if k == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table, width=max(console.width, 40 * len(header)), crop=False, soft_wrap=True)
 
 
 @contextmanager

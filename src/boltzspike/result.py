@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boltzspike import diagnostics
+from boltzspike import diagnostics, plots
 from boltzspike.calibration import Calibration
 from boltzspike.errors import require
 from boltzspike.model.boltzmann import Machine
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import xarray
+    from matplotlib.axes import Axes
+
+MAX_PLOTTED_UNITS = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,6 +116,26 @@ class Result:
     def kl_divergence(self) -> diagnostics.KLDivergence:
         """Return D_KL of the free units from the target, with floor, bias and error."""
         return diagnostics.kl_divergence(self.z[..., self.free], exact.exact_joint(self.target()))
+
+    def plot_marginals(self, ax: Axes | None = None) -> Axes:
+        """Draw the sampled marginals with their errors, and the exact ones where they can be had."""
+        truth = self.exact()
+        free = self.free
+        names = [self.names[k] for k in free]
+        exact_marginals = None if truth is None else truth.marginals[free]
+        error = self.marginals_error()[free]
+        return plots.plot_probabilities(names, self.marginals()[free], error, exact_marginals, ax=ax)
+
+    def plot_joint(self, ax: Axes | None = None) -> Axes:
+        """Draw the sampled joint distribution of the free units (at most 10) with errors, and the exact one."""
+        n = len(self.free)
+        require(n <= MAX_PLOTTED_UNITS, "plot_joint", f"of at most {MAX_PLOTTED_UNITS} free units", n)
+        per_block = joint_counts(diagnostics.blocks(self.z[..., self.free]))
+        per_block = per_block / per_block.sum(axis=1, keepdims=True)
+        error = per_block.std(axis=0, ddof=1) / np.sqrt(len(per_block))
+        labels = [f"{code:0{n}b}" for code in range(2**n)]
+        exact_joint = exact.exact_joint(self.target())
+        return plots.plot_probabilities(labels, per_block.mean(axis=0), error, exact_joint, log=True, ax=ax)
 
     @property
     def speed(self) -> float:
