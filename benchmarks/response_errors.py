@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 from event_driven import SimulatedResponse, potential_scale, simulate
 
+from boltzspike.errors import BoltzspikeWarning
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.theory import classical
+from boltzspike.theory.burst import Burst, burst_response
 from boltzspike.theory.density import density_response
+from boltzspike.theory.predict import burst_of, predict
 
 Neuron = LIF | CurrentLIF
 Method = Callable[[Neuron, PoissonBackground, np.ndarray], np.ndarray]
@@ -76,11 +81,39 @@ def _classical(formula: Callable[..., np.ndarray]) -> Method:
     return method
 
 
+def _burst(method: str) -> Method:
+    def predicted(neuron: Neuron, background: PoissonBackground, mu: np.ndarray) -> np.ndarray:
+        with warnings.catch_warnings():  # of S4, outside its range: the table says by how much it is off
+            warnings.simplefilter("ignore", BoltzspikeWarning)
+            return predict(neuron, background, mu, method=method)[0]
+
+    return predicted
+
+
+class _Unshifted(Burst):
+    """The burst theory without its correction for finite tau_eff/tau_syn in the quiescence."""
+
+    @property
+    def theta_eff(self) -> np.ndarray:
+        return np.full_like(self.mu, self.v_thresh)
+
+
+def _burst_unshifted(neuron: Neuron, background: PoissonBackground, mu: np.ndarray) -> np.ndarray:
+    burst = burst_of(neuron, background, mu)
+    terms = {field.name: getattr(burst, field.name) for field in fields(Burst)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BoltzspikeWarning)
+        return burst_response(_Unshifted(**terms), start="theta")
+
+
 METHODS: dict[str, Method] = {
     "density": _density(),
     "density, grid / 1.5": _density(refine=1.5),
     "density, one node": _density(nodes=1),
     "density, two nodes": _density(nodes=2),
+    "burst": _burst("burst"),
+    "burst-paper": _burst("burst-paper"),
+    "burst-paper, no shift": _burst_unshifted,
     "Siegert": _classical(classical.siegert),
     "Siegert, coloured": _classical(classical.siegert_coloured),
     "adiabatic": _classical(classical.moreno_bote_parga),

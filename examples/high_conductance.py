@@ -1,6 +1,8 @@
 """In the high-conductance state the response function is close to a logistic: how close, and what else it takes.
 
-    python examples/high_conductance.py -o FOLDER [--quick]    writes high_conductance.png, high_conductance.csv
+    python examples/high_conductance.py -o FOLDER [--quick] [--dt MS]
+
+writes high_conductance.png and high_conductance.csv.
 
 One current-based neuron with tau_syn = tau_refrac = 10 ms; the membrane time constant (here tau_eff = tau_m) runs
 from a hundredth to a half of tau_syn. The weights are scaled along so that the effective potential keeps a
@@ -140,15 +142,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--quick", action="store_true", help="fewer points and shorter simulations")
+    parser.add_argument("--dt", type=float, help="time step of the simulation, ms; by default .02, quick .05")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    points, ratios = (15, RATIOS[[0, 4, 7]]) if arguments.quick else (21, RATIOS)
-    simulation = {"duration": 1e4 if arguments.quick else 6e4, "chains": 32, "dt": 0.05, "seed": arguments.seed}
+    points, ratios = (17, RATIOS[[0, 4, 7]]) if arguments.quick else (21, RATIOS)
+    duration = 1e4 if arguments.quick else 6e4
+    simulation = {"duration": duration, "chains": 32, "dt": arguments.dt or (0.05 if arguments.quick else 0.02)}
     rng, lines, curves = np.random.default_rng(arguments.seed), [], {}
     for reset in RESETS:
         for ratio in ratios:
-            wanted = simulation if ratio in SIMULATED else None
+            # a seed of its own, so that the errors of neighbouring points are independent
+            wanted = simulation | {"seed": arguments.seed + len(lines)} if ratio in SIMULATED else None
             line, curves[ratio, reset] = measure(ratio, reset, points, wanted, rng)
             lines.append(line)
             print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else v for k, v in line.items()))

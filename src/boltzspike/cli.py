@@ -366,8 +366,8 @@ def _print_table(header: list[str], rows: list[list[str]]) -> None:
         table.add_column(title, justify="left" if k == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
-    console.print(table, width=max(console.width, 40 * len(header)), crop=False, soft_wrap=True)
+    needed = sum(max(len(cell) for cell in column) + 2 for column in zip(header, *rows))
+    Console(highlight=False, width=max(Console().width, needed)).print(table)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Draws what it is given and computes nothing: matplotlib, one function a picture, each on the axes it is given."""
+"""Draws what it is given and computes nothing: matplotlib, one function a picture, on the axes it is given."""
 
 from __future__ import annotations
 
