@@ -32,7 +32,7 @@ def burst_of(neuron: Neuron, background: PoissonBackground, mu: Array) -> Burst:
         raise UnsupportedFeature("the burst theory supports exponential synapses only; use method='simulation'")
     if neuron.tau_syn_exc != neuron.tau_syn_inh:
         warnings.warn(
-            "the burst theory knows one tau_syn and takes the variance-weighted mean of two; its p(z=1) is then off "
+            "the burst theory knows one tau_syn and takes the variance-weighted mean of two: its p(z=1) is off "
             f"by up to {BURST_ERROR['theta_eff'][1]:.2g}: use the density solver",
             BoltzspikeWarning,
             stacklevel=3,
