@@ -23,7 +23,7 @@ def test_the_python_of_the_readme_runs_in_ten_lines(tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len([line for line in block.splitlines() if line.strip()]) <= 10
     printed = run(block, tmp_path)
-    assert "KLDivergence(" in printed
+    assert "D_KL = " in printed
     assert (tmp_path / "joint.png").stat().st_size > 5000
     assert bs.read(tmp_path / "result.nc").z.shape == (64, 1000, 3)
 
