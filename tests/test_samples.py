@@ -51,6 +51,7 @@ def test_the_joint_is_the_share_of_time_of_each_state(rng):
                   before=rng.integers(-6, 0, size=(3, 2)))  # fmt: skip
     z = made.states()
     assert made.joint() == pytest.approx(joint_counts(z) / 200)
+    assert made.marginals() == pytest.approx(z.mean(axis=1))
     assert made.joint().sum(axis=1) == pytest.approx(np.ones(3))
 
 

@@ -83,7 +83,7 @@ def response(
         network = SpikingNetwork(neurons=neurons, backgrounds=background, weights=np.zeros((len(x), len(x))))
         samples, _ = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
         assert samples.spikes is not None
-        on = samples.spikes.rates(dt) * neuron.tau_refrac * 1e-3
+        on = samples.spikes.marginals()
         require(chains >= 2, "chains", "at least 2, for a standard error", chains)
         # a point that never spiked is known to within one spike
         least = neuron.tau_refrac / (duration * chains)

@@ -53,6 +53,13 @@ class Spikes:
                 z[c, :, k] = ends - last < self.refractory_steps[k]
         return z
 
+    def marginals(self) -> Array:
+        """Return the share of time that each unit of each chain spent with z = 1, shape (chains, units)."""
+        on = np.maximum(self.before + self.refractory_steps - self.start, 0).astype(np.float64)
+        lasting = np.minimum(self.refractory_steps[self.unit], self.stop - self.step)
+        on += np.bincount(self.chain * self.n_units + self.unit, lasting, self.before.size).reshape(on.shape)
+        return on / (self.stop - self.start)
+
     def joint(self) -> Array:
         """Return the share of time that each chain spent in each joint state, shape (chains, 2^n).
 

@@ -1,7 +1,6 @@
 """NEST as an independent oracle: benchmarks/nest_oracle.py, in a process of its own, against theory and engine."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import subprocess
@@ -23,10 +22,7 @@ BURN_IN = 500.0
 S1, S5A = bs.presets.S1, bs.presets.S5a
 UNEQUAL = dataclasses.replace(S1.neuron, tau_syn_exc=5.0)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("nest") is None, reason="needs the extra boltzspike[nest]"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
