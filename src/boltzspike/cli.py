@@ -125,6 +125,41 @@ def calibrate(
         cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
         chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,
     )  # fmt: skip
+    _print_calibration(calibration)
+    if output is not None:
+        calibration.save(output, force=force)
+        print(f"wrote {output}")
+
+
+@app.command()
+def design(
+    neuron: NeuronOption = "S1",
+    control: ControlOption = None,
+    alpha: Annotated[float | None, typer.Option(help="Wanted alpha, mV.", show_default=False)] = None,
+    sigma: Annotated[float | None, typer.Option(help="Wanted sigma, mV.", show_default=False)] = None,
+    tau_eff: Annotated[float | None, typer.Option(help="Wanted tau_eff, ms.", show_default=False)] = None,
+    rate: Annotated[float, typer.Option(help="Rate of each source of a current-based neuron, Hz.")] = 3000.0,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Find the background that gives a neuron the wanted slope or noise, speed, and p = 1/2 without bias."""
+    from boltzspike import pipeline
+    from boltzspike.files import check_writable
+
+    if output is not None:
+        check_writable(output, force=force)
+    cell, _, chosen = _neuron(neuron, control)
+    calibration = pipeline.design(cell, alpha=alpha, sigma=sigma, tau_eff=tau_eff, rate=rate, control=chosen)
+    weight_unit = "uS" if hasattr(cell, "e_rev_exc") else "nA"
+    for source_rate, weight in zip(calibration.background.rates, calibration.background.weights):
+        print(f"source {source_rate:.1f} Hz, weight {weight:+.6g} {weight_unit}")
+    _print_calibration(calibration)
+    if output is not None:
+        calibration.save(output, force=force)
+        print(f"wrote {output}")
+
+
+def _print_calibration(calibration: Calibration) -> None:
     unit = "mV" if calibration.control == "v_rest" else "nA"
     print(f"u0     {calibration.u0:.4f} +- {calibration.u0_error:.2g} mV of mean potential")
     print(f"alpha  {calibration.alpha:.4f} +- {calibration.alpha_error:.2g} mV of mean potential")
@@ -132,9 +167,6 @@ def calibrate(
     print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
     print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
     print(f"regime {calibration.verdict}")
-    if output is not None:
-        calibration.save(output, force=force)
-        print(f"wrote {output}")
 
 
 @app.command()

@@ -27,6 +27,7 @@ from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
 from boltzspike.streams import check_seed
+from boltzspike.theory.design import design_background
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.theory.predict import predict
 from boltzspike.translation import translate
@@ -148,6 +149,64 @@ def calibrate(
         threads=threads, **values,
     )  # fmt: skip
     return calibration_from_curve(curve, neuron, background, control=control, version=version("boltzspike"))
+
+
+def design(
+    neuron: Neuron,
+    *,
+    alpha: float | None = None,
+    sigma: float | None = None,
+    tau_eff: float | None = None,
+    rate: float = 3000.0,
+    control: Control = "v_rest",
+) -> Calibration:
+    """Return a background for a neuron, calibrated: with the wanted slope or noise, speed, and p = 1/2 unbiased.
+
+    Parameters
+    ----------
+    neuron
+        The neuron; its v_rest and i_offset stand for bias 0.
+    alpha, sigma
+        Wanted slope of the logistic, or wanted standard deviation of the effective potential, mV; one of the two.
+    tau_eff
+        Wanted effective membrane time constant, ms (conductance-based neurons).
+    rate
+        Rate of each of the two sources of a current-based neuron, Hz; otherwise the rates follow.
+    control
+        The variable that is to carry the bias.
+
+    Returns
+    -------
+    A calibration whose ``background`` is the one designed.
+
+    Raises
+    ------
+    ValidationError
+        Naming what can't be reached and the range that can.
+    """
+    require((alpha is None) != (sigma is None), "design", "given either alpha or sigma", "both or neither")
+    for name, value in (("alpha", alpha), ("sigma", sigma)):
+        require(value is None or (np.isfinite(value) and value > 0), f"design.{name}", "> 0 mV", value)
+    spread = sigma if sigma is not None else alpha / 0.57  # type: ignore[operator]  # one of them is given
+    mu = neuron.v_thresh
+    for _ in range(_DESIGN_STEPS):
+        background = design_background(neuron, sigma=spread, tau_eff=tau_eff, mu=mu, rate=rate)
+        calibration = calibrate(neuron, background, control=control)
+        misfit = 0.0 if alpha is None else abs(calibration.alpha / alpha - 1)
+        if misfit < _DESIGN_PRECISION and abs(calibration.u0 - mu) < _DESIGN_PRECISION * calibration.alpha:
+            return calibration
+        mu = calibration.u0
+        if alpha is not None:
+            spread *= alpha / calibration.alpha
+    raise CalibrationError(
+        f"design: no background found in {_DESIGN_STEPS} steps: alpha = {calibration.alpha:.4g} mV, "
+        f"u0 - mu = {calibration.u0 - mu:.3g} mV are left; ask for a larger alpha or a shorter tau_eff"
+    )
+
+
+_DESIGN_STEPS = 12
+_DESIGN_PRECISION = 2e-3
+"""Relative to alpha; the density's own error is about that."""
 
 
 def sample(
