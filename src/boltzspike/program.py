@@ -86,6 +86,15 @@ class Program:
         """Whether a spike renews the trace of its synapse (else adds to it)."""
         return "renewing" in self.features
 
+    def mean_input(self) -> tuple[Array, Array]:
+        """Return what the background feeds into excitation and inhibition on average, (n,) each, uS or nA.
+
+        It is the mean of an exponential synapse, and e times it that of an alpha synapse.
+        """
+        drive = self.background_rates * self.background_weights
+        exciting, inhibiting = np.maximum(drive, 0).sum(axis=1), np.maximum(-drive, 0).sum(axis=1)
+        return self.tau_syn_exc * exciting, self.tau_syn_inh * inhibiting
+
     def with_values(self, **values: Any) -> Program:
         """Return the program with some of its values replaced; structure (features, steps) can't be."""
         allowed = {"v_rest", "i_offset", "weights", "background_rates", "background_weights"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -154,6 +156,26 @@ class Samples:
             voltages=together("voltages"),
             spikes=spikes,
         )
+
+
+State = TypeVar("State")
+
+
+def in_passes(
+    run_pass: Callable[[State, int, Record], tuple[Samples, State]],
+    state: State,
+    steps: int,
+    record: Record,
+    per_pass: int,
+) -> tuple[Samples, State]:
+    """Run ``steps`` in passes of at most ``per_pass`` (at least one, which may be of no steps), and join them."""
+    parts: list[Samples] = []
+    left = steps
+    while left > 0 or not parts:
+        part, state = run_pass(state, min(max(per_pass, 1), left), record)
+        parts.append(part)
+        left -= max(per_pass, 1)
+    return Samples.join(parts), state
 
 
 def joint_counts(states: Array) -> Array:

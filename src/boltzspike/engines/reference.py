@@ -78,9 +78,7 @@ class ReferenceRunner:
     def init(self, *, seed: int, chains: int) -> ReferenceState:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
         p = self.program
-        drive = p.background_rates * p.background_weights
-        excitation = p.tau_syn_exc * np.maximum(drive, 0).sum(axis=1)
-        inhibition = p.tau_syn_inh * np.maximum(-drive, 0).sum(axis=1)
+        excitation, inhibition = p.mean_input()
         area, feeding = (np.e, 1.0) if p.alpha else (1.0, 0.0)
         shape = (chains, p.n_units)
         return ReferenceState(

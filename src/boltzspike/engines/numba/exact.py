@@ -14,7 +14,7 @@ import numpy as np
 
 from boltzspike import streams
 from boltzspike.program import FREE, Program
-from boltzspike.samples import Record, Samples, Spikes
+from boltzspike.samples import Record, Samples, Spikes, in_passes
 
 Array = np.ndarray
 LONG_AGO = -(2**40)
@@ -164,9 +164,7 @@ class ExactRunner:
     def init(self, *, seed: int, chains: int) -> ExactState:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
         p = self.program
-        drive = p.background_rates * p.background_weights
-        excitation = p.tau_syn_exc * np.maximum(drive, 0).sum(axis=1)
-        inhibition = p.tau_syn_inh * np.maximum(-drive, 0).sum(axis=1)
+        excitation, inhibition = p.mean_input()
         area, feeding = (np.e, 1.0) if p.alpha else (1.0, 0.0)
         shape = (chains, p.n_units)
         return ExactState(
@@ -188,13 +186,7 @@ class ExactRunner:
         per_pass = steps
         if record.spikes:
             per_pass = max(_SPIKE_BUFFER // (chains * n) - 1, 1) * shortest
-        parts: list[Samples] = []
-        left = steps
-        while left > 0 or not parts:
-            part, state = self._run_pass(state, min(per_pass, left), record)
-            parts.append(part)
-            left -= per_pass
-        return Samples.join(parts), state
+        return in_passes(self._run_pass, state, steps, record, per_pass)
 
     def _run_pass(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
         p = self.program
