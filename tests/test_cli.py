@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -87,6 +88,15 @@ def test_response_prints_theory_and_simulation_side_by_side(tmp_path):
     assert done.returncode == 0
     assert "simulation" in done.stdout
     assert np.all(np.diff(bs.read(path).p) > 0)
+
+
+def test_a_warning_is_one_line_on_stderr(tmp_path):
+    neuron = dataclasses.replace(bs.presets.S1.neuron, tau_syn_exc=5.0)
+    bs.calibrate(neuron, bs.presets.S1.background).save(tmp_path / "c.json")
+    done = boltzspike("response", "--neuron", tmp_path / "c.json", "--method", "burst", "--points", 5)
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: the burst theory knows one tau_syn")
+    assert done.stderr.count("\n") == 1
 
 
 def test_doctor_passes_its_self_test():

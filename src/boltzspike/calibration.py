@@ -11,7 +11,7 @@ from boltzspike.model.background import PoissonBackground
 from boltzspike.model.description import Array, Given, Saved, description, frozen_array, set_field
 from boltzspike.model.neuron import Control, Neuron, with_control
 from boltzspike.theory.logistic import fit_logistic
-from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.theory.membrane import jumps, leverage, membrane_statistics
 from boltzspike.units import ms, mV
 
 
@@ -172,7 +172,7 @@ def regime_verdict(calibration: Calibration) -> Verdict:
         faults.append(
             f"v_reset lies {gap:.2g} sigma below threshold, so climbing back distorts the response: raise v_reset"
         )
-    biggest = float(np.max(np.abs(background.weights), initial=0.0)) * _jump_scale(neuron) / s.g_tot
+    biggest = float(np.max(np.abs(jumps(neuron, background)[1]), initial=0.0)) / s.g_tot
     if biggest > 0.5 * s.sigma:
         faults.append(
             f"one input moves the potential by {biggest / s.sigma:.2g} sigma (shot noise): use more, weaker inputs"
@@ -191,10 +191,3 @@ def regime_verdict(calibration: Calibration) -> Verdict:
     severe = speed > 0.5 or calibration.rms > 0.03
     regime: Regime = "not sampling" if severe else "borderline" if faults else "sampling"
     return Verdict(regime=regime, reasons=(*faults, *notes))
-
-
-def _jump_scale(neuron: Neuron) -> float:
-    """Return the largest driving force at threshold: mV for conductances, 1 for currents."""
-    reversals = [getattr(neuron, field, None) for field in ("e_rev_exc", "e_rev_inh")]
-    forces = [abs(e - neuron.v_thresh) for e in reversals if e is not None]
-    return max(forces, default=1.0)

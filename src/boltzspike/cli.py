@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -421,9 +422,10 @@ def _progress_bar(title: str) -> Iterator[Progress]:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on stderr and exit code 2."""
+    """Run the command line; an error of ours is one line on stderr and exit code 2, a warning one line."""
     from boltzspike.errors import BoltzspikeError
 
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         app(standalone_mode=True)
     except BoltzspikeError as error:
