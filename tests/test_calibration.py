@@ -88,6 +88,26 @@ def test_the_verdict_names_the_regime_and_what_to_change():
     assert "membrane is too slow" in str(verdict)
 
 
+def test_many_neurons_are_calibrated_as_each_alone_and_progress_is_told():
+    neurons = [dataclasses.replace(S1.neuron, v_reset=v) for v in (-50.001, -50.5, -51.0)]
+    told = []
+    found = bs.calibrate_many(
+        neurons, S1.background, points=9, processes=2, progress=lambda *done: told.append(done)
+    )
+    assert found == [bs.calibrate(neuron, S1.background, points=9) for neuron in neurons]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_neuron_of_many_that_can_not_be_calibrated_is_named():
+    silent = bs.PoissonBackground(rates=[], weights=[])
+    with pytest.raises(
+        CalibrationError, match="calibrate_many: neuron 1: calibrate: the background"
+    ):
+        bs.calibrate_many([S1.neuron] * 2, [S1.background, silent], points=9, processes=1)
+    with pytest.raises(ValidationError, match="background: must be one, or 2, got '1'"):
+        bs.calibrate_many([S1.neuron] * 2, [silent])
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -24,7 +24,7 @@ from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMach
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline import calibrate, design, read, response, sample
+from boltzspike.pipeline import calibrate, calibrate_many, design, read, response, sample
 from boltzspike.result import Result
 from boltzspike.translation import translate
 
@@ -46,6 +46,7 @@ __all__ = [
     "UnsupportedFeature",
     "ValidationError",
     "calibrate",
+    "calibrate_many",
     "design",
     "presets",
     "read",

@@ -15,7 +15,7 @@ import numpy as np
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
 from boltzspike.engines import get_engine
-from boltzspike.errors import CalibrationError, ValidationError, require
+from boltzspike.errors import BoltzspikeError, CalibrationError, ValidationError, require
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
@@ -113,7 +113,7 @@ def calibrate(
     """Return the logistic of a neuron under a background.
 
     The neuron's own v_rest or i_offset need not lie near the working point: the range of the control
-    variable is where the theory finds p between .003 and .997.
+    variable is where the adiabatic theory finds p between .005 and .995.
 
     Parameters
     ----------
@@ -149,6 +149,59 @@ def calibrate(
         threads=threads, **values,
     )  # fmt: skip
     return calibration_from_curve(curve, neuron, background, control=control, version=version("boltzspike"))
+
+
+def calibrate_many(
+    neurons: Sequence[Neuron],
+    background: PoissonBackground | Sequence[PoissonBackground],
+    *,
+    control: Control = "v_rest",
+    method: str = "density",
+    points: int = 21,
+    processes: int | None = None,
+    progress: Progress | None = None,
+) -> list[Calibration]:
+    """Calibrate many neurons by theory, on all cores: ``[calibrate(neuron, background) for neuron in neurons]``.
+
+    Parameters
+    ----------
+    neurons
+        The neurons.
+    background
+        One for all, or one a neuron.
+    control, method, points
+        As in ``calibrate``; for ``method="simulation"`` call ``calibrate``, which has threads of its own.
+    processes
+        Number of worker processes; ``None``: as many as there are cores.
+    progress
+        Called with (neurons done, neurons in all).
+
+    Raises
+    ------
+    CalibrationError
+        Naming the first neuron that can't be calibrated; the others are then given up.
+    """
+    import concurrent.futures
+    import multiprocessing
+
+    require(method != "simulation", "method", "a theory (calibrate simulates on all cores itself)", method)
+    backgrounds = [background] * len(neurons) if isinstance(background, PoissonBackground) else list(background)
+    require(len(backgrounds) == len(neurons), "background", f"one, or {len(neurons)}", f"{len(backgrounds)}")
+    # spawned, not forked: a fork would copy the threads of NumPy's and Numba's pools half-way
+    context = multiprocessing.get_context("spawn")
+    found: list[Calibration] = []
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+        one = functools.partial(calibrate, control=control, method=method, points=points)
+        pending = [pool.submit(one, *pair) for pair in zip(neurons, backgrounds)]
+        for k, future in enumerate(pending):
+            try:
+                found.append(future.result())
+            except BoltzspikeError as error:
+                pool.shutdown(cancel_futures=True)
+                raise type(error)(f"calibrate_many: neuron {k}: {error}") from None
+            if progress:
+                progress(k + 1, len(neurons))
+    return found
 
 
 def design(
@@ -320,10 +373,9 @@ def _default_calibration() -> Calibration:
 def _working_range(neuron: Neuron, background: PoissonBackground, points: int) -> Array:
     """Return mean potentials that span the response, found on a coarse grid of 50 sigma to either side."""
     sigma = membrane_statistics(neuron, background).sigma
-    probe = neuron.v_thresh + sigma * 50 * np.linspace(-1, 1, 101) ** 3
+    probe = neuron.v_thresh + sigma * 50 * np.linspace(-1, 1, 201) ** 3
     p, _ = predict(neuron, background, probe, method="adiabatic")
-    low = probe[max(int(np.searchsorted(p, 0.003)) - 1, 0)]
-    high = probe[min(int(np.searchsorted(p, 0.997)), len(probe) - 1)]
+    low, high = np.interp([0.005, 0.995], p, probe)
     return np.linspace(low, high, points)
 
 
