@@ -100,9 +100,7 @@ def test_many_neurons_are_calibrated_as_each_alone_and_progress_is_told():
 
 def test_the_neuron_of_many_that_can_not_be_calibrated_is_named():
     silent = bs.PoissonBackground(rates=[], weights=[])
-    with pytest.raises(
-        CalibrationError, match="calibrate_many: neuron 1: calibrate: the background"
-    ):
+    with pytest.raises(CalibrationError, match="calibrate_many: neuron 1: calibrate: the background"):
         bs.calibrate_many([S1.neuron] * 2, [S1.background, silent], points=9, processes=1)
     with pytest.raises(ValidationError, match="background: must be one, or 2, got '1'"):
         bs.calibrate_many([S1.neuron] * 2, [silent])

@@ -90,6 +90,18 @@ def test_response_prints_theory_and_simulation_side_by_side(tmp_path):
     assert np.all(np.diff(bs.read(path).p) > 0)
 
 
+@pytest.mark.parametrize("command", ["calibrate", "response"])
+def test_a_curve_can_be_drawn(command, tmp_path):
+    done = boltzspike(command, "--neuron", "S2", "--plot", tmp_path / "curve.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    again = boltzspike(command, "--neuron", "S2", "--plot", tmp_path / "curve.png")
+    assert "exists already" in again.stderr
+    foreign = boltzspike(command, "--neuron", "S2", "--plot", tmp_path / "curve.xyz")
+    assert foreign.returncode == 2
+    assert "curve.xyz" in foreign.stderr
+
+
 def test_a_warning_is_one_line_on_stderr(tmp_path):
     neuron = dataclasses.replace(bs.presets.S1.neuron, tau_syn_exc=5.0)
     bs.calibrate(neuron, bs.presets.S1.background).save(tmp_path / "c.json")

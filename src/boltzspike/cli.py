@@ -34,6 +34,7 @@ EngineOption = Annotated[str, typer.Option(help="numba, numba-exact or reference
 Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
+Plot = Annotated[Path | None, typer.Option(help="Picture to draw (.png, .svg, .pdf).", show_default=False)]
 ControlOption = Annotated[
     str | None, typer.Option(help="Bias variable, v_rest or i_offset; default: the preset's.", show_default=False)
 ]
@@ -112,6 +113,7 @@ def calibrate(
     dt: Dt = 0.1,
     engine: EngineOption = "numba",
     threads: Threads = None,
+    plot: Plot = None,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -121,6 +123,7 @@ def calibrate(
 
     if output is not None:
         check_writable(output, force=force)
+    _check_picture(plot, force=force)
     cell, background, chosen = _neuron(neuron, control)
     calibration = pipeline.calibrate(
         cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
@@ -130,6 +133,14 @@ def calibrate(
     if output is not None:
         calibration.save(output, force=force)
         print(f"wrote {output}")
+    if plot is not None:
+        x: Any = [calibration.control_at(bias) for bias in range(-6, 7)]
+        curve = pipeline.response(
+            cell, background, method=method, duration=parse_time(duration, "duration"), chains=chains, seed=seed,
+            dt=dt, engine=engine, threads=threads, **{chosen: x},
+        )  # fmt: skip
+        _draw_response([curve], calibration, plot, force=force)
+        print(f"wrote {plot}")
 
 
 @app.command()
@@ -200,9 +211,9 @@ def response(
     from boltzspike import pipeline
     from boltzspike.files import check_writable, save
 
-    for path in (output, plot):
-        if path is not None:
-            check_writable(path, force=force)
+    if output is not None:
+        check_writable(output, force=force)
+    _check_picture(plot, force=force)
     cell, background, chosen = _neuron(neuron, control)
     calibration = pipeline.calibrate(cell, background, control=chosen)
     biases = np.linspace(-5, 5, points)
@@ -229,9 +240,7 @@ def response(
         save(curves[0], output, force=force)
         print(f"wrote {output}")
     if plot is not None:
-        fine = np.linspace(biases[0], biases[-1], 300)
-        logistic = np.array([calibration.control_at(b) for b in fine]), expit(fine)
-        _draw_response(curves, logistic, f"{chosen} ({unit})", plot, force=force)
+        _draw_response(curves, calibration, plot, force=force)
         print(f"wrote {plot}")
 
 
@@ -329,16 +338,32 @@ def _calibration(name: str, control: str | None) -> Calibration:
     return calibrate(cell, background, control=chosen)
 
 
-def _draw_response(curves: list[ResponseCurve], logistic: Any, xlabel: str, path: Path, *, force: bool) -> None:
+def _check_picture(path: Path | None, *, force: bool) -> None:
+    """Raise before any work is done if the picture can't be drawn there."""
+    from boltzspike.errors import require
+    from boltzspike.files import check_writable
+
+    if path is not None:
+        require(path.suffix in (".png", ".svg", ".pdf"), "plot", "a file ending in .png, .svg or .pdf", str(path))
+        check_writable(path, force=force)
+
+
+def _draw_response(curves: list[ResponseCurve], calibration: Calibration, path: Path, *, force: bool) -> None:
+    import numpy as np
+    from scipy.special import expit
+
     from boltzspike import plots
     from boltzspike.files import writing
 
+    biases = np.linspace(-6, 6, 300)
+    logistic = np.array([calibration.control_at(b) for b in biases]), expit(biases)
+    xlabel = f"{calibration.control} ({'mV' if calibration.control == 'v_rest' else 'nA'})"
     figure = plots.new_figure(figsize=(6.4, 5.6))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     drawn = {c.method: (c.x, c.p, c.error if c.dt is not None else None) for c in curves}
     plots.plot_response(drawn, logistic, xlabel=xlabel, ax=upper, residual_ax=lower)
     with writing(path, force=force) as partial:
-        figure.savefig(partial, format=path.suffix.lstrip(".") or "png", dpi=130)
+        figure.savefig(partial, format=path.suffix.lstrip("."), dpi=130)
 
 
 def _print_result(result: Result, *, all_units: bool) -> None:
