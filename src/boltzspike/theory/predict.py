@@ -13,7 +13,6 @@ from boltzspike.model.description import Array
 from boltzspike.model.neuron import Neuron
 from boltzspike.theory import classical
 from boltzspike.theory.burst import Burst, burst_response
-from boltzspike.theory.density import density_response
 from boltzspike.theory.membrane import membrane_statistics
 
 Prediction = Callable[[Neuron, PoissonBackground, Array], tuple[Array, Array]]
@@ -75,6 +74,8 @@ def predict(
 
 def _density(neuron: Neuron, background: PoissonBackground, mu: Array) -> tuple[Array, Array]:
     from threadpoolctl import threadpool_limits
+
+    from boltzspike.theory.density import density_response  # scipy.linalg: slow to import
 
     with threadpool_limits(1):  # its matrices are small: threads make it slower, tenfold on a busy machine
         found = density_response(neuron, background, mu)
