@@ -18,7 +18,7 @@ FAMILIES = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--duration", type=float, default=2e4, help="biological ms per chain")
+    parser.add_argument("--duration", type=float, default=1e5, help="biological ms per chain")
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--targets", type=int, default=8)
     arguments = parser.parse_args()
