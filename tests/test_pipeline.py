@@ -79,6 +79,7 @@ def test_a_simulated_calibration_holds_for_its_own_dt_only(random_machine, s1_ca
         ({"duration": 0.0}, "duration: must be > 0 ms"),
         ({"duration": np.nan}, "duration: must be > 0 ms"),
         ({"duration": 1.0}, r"duration: must be at least 10 ms \(one draw\), got 1.0"),
+        ({"duration": 1e12}, "duration: must be short enough for this machine's .* GiB of memory"),
         ({"chains": 0}, "chains: must be an integer in 1"),
         ({"chains": 2.5}, "chains: must be an integer in 1"),
         ({"seed": -1}, "seed: must be an integer in 0"),

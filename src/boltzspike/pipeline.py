@@ -408,6 +408,7 @@ def _run(
     least = max(record.states_every or 1, int(program.refractory_steps.max()))
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
+    _check_memory(record, steps, chains, program.n_units, int(program.refractory_steps.min()))
     started = time.perf_counter()
     runner = get_engine(engine, threads=threads).prepare(program)
     state = runner.init(seed=seed, chains=chains)
@@ -430,6 +431,20 @@ def _run(
         "setup_seconds": sampling - started,
     }
     return Samples.join(parts), how
+
+
+def _check_memory(record: Record, steps: int, chains: int, units: int, shortest: int) -> None:
+    """Raise, before anything is allocated, if what is to be recorded does not fit into memory."""
+    states = steps // record.states_every if record.states_every else 0
+    # a spike takes a chain, a unit and a step, eight bytes each; no neuron has more than one a refractory period
+    spikes = 24 * (steps // shortest) if record.spikes else 0
+    needed = chains * units * (states + spikes)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # parts are joined at the end: for a moment it is there twice
+    allowed = (
+        f"short enough for this machine's {memory / 2**30:.0f} GiB of memory; record less often, or fewer chains"
+    )
+    require(2 * needed < memory, "duration", allowed, f"one whose samples take {needed / 2**30:.3g} GiB")
 
 
 def _whole(number: object) -> bool:
