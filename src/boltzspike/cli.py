@@ -75,7 +75,7 @@ def sample(
         raise ValidationError(f"{model}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
     evidence = parse_clamp(clamp)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
-    calibration = _calibration(neuron, None)
+    calibration = _calibration(neuron)
     regime = calibration.verdict.regime
     print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; neuron {neuron}: {regime}")
     with _progress_bar("sampling") as progress:
@@ -129,10 +129,7 @@ def calibrate(
         cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
         chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,
     )  # fmt: skip
-    _print_calibration(calibration)
-    if output is not None:
-        calibration.save(output, force=force)
-        print(f"wrote {output}")
+    _report_calibration(calibration, output, force=force)
     if plot is not None:
         x: Any = [calibration.control_at(bias) for bias in range(-6, 7)]
         curve = pipeline.response(
@@ -165,13 +162,10 @@ def design(
     weight_unit = "uS" if hasattr(cell, "e_rev_exc") else "nA"
     for source_rate, weight in zip(calibration.background.rates, calibration.background.weights):
         print(f"source {source_rate:.1f} Hz, weight {weight:+.6g} {weight_unit}")
-    _print_calibration(calibration)
-    if output is not None:
-        calibration.save(output, force=force)
-        print(f"wrote {output}")
+    _report_calibration(calibration, output, force=force)
 
 
-def _print_calibration(calibration: Calibration) -> None:
+def _report_calibration(calibration: Calibration, output: Path | None, *, force: bool) -> None:
     unit = "mV" if calibration.control == "v_rest" else "nA"
     print(f"u0     {calibration.u0:.4f} +- {calibration.u0_error:.2g} mV of mean potential")
     print(f"alpha  {calibration.alpha:.4f} +- {calibration.alpha_error:.2g} mV of mean potential")
@@ -179,6 +173,9 @@ def _print_calibration(calibration: Calibration) -> None:
     print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
     print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
     print(f"regime {calibration.verdict}")
+    if output is not None:
+        calibration.save(output, force=force)
+        print(f"wrote {output}")
 
 
 @app.command()
@@ -198,9 +195,7 @@ def response(
     dt: Dt = 0.1,
     engine: EngineOption = "numba",
     threads: Threads = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Picture to draw (.png, .svg, .pdf).", show_default=False)
-    ] = None,
+    plot: Plot = None,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -311,31 +306,38 @@ def parse_clamp(items: list[str]) -> dict[int | str, int]:
 
 
 def _neuron(name: str, control: str | None) -> tuple[Any, Any, Any]:
+    """Return the neuron, background and bias variable of a preset or of a calibration file."""
+    from boltzspike.model import presets
+
+    source = presets.preset(name) if _is_preset(name) else _read_calibration(name)
+    return source.neuron, source.background, control or source.control
+
+
+def _calibration(name: str) -> Calibration:
+    from boltzspike.pipeline import calibrate
+
+    if not _is_preset(name):
+        return _read_calibration(name)
+    cell, background, control = _neuron(name, None)
+    return calibrate(cell, background, control=control)
+
+
+def _is_preset(name: str) -> bool:
+    """Tell a preset's name, or what can be no file either and is best answered with the presets' names."""
+    from boltzspike.model import presets
+
+    return name in presets.ALL or not Path(name).is_file()
+
+
+def _read_calibration(path: str) -> Calibration:
     from boltzspike.calibration import Calibration
     from boltzspike.errors import ValidationError
-    from boltzspike.model import presets
     from boltzspike.pipeline import read
 
-    if name not in presets.ALL and Path(name).is_file():
-        calibration = read(name)
-        if not isinstance(calibration, Calibration):
-            raise ValidationError(f"{name}: must be a calibration, got a {type(calibration).__name__}")
-        return calibration.neuron, calibration.background, control or calibration.control
-    preset = presets.preset(name)
-    return preset.neuron, preset.background, control or preset.control
-
-
-def _calibration(name: str, control: str | None) -> Calibration:
-    from boltzspike.calibration import Calibration
-    from boltzspike.model import presets
-    from boltzspike.pipeline import calibrate, read
-
-    cell, background, chosen = _neuron(name, control)
-    if name not in presets.ALL:
-        calibration = read(name)
-        assert isinstance(calibration, Calibration)
-        return calibration
-    return calibrate(cell, background, control=chosen)
+    calibration = read(path)
+    if not isinstance(calibration, Calibration):
+        raise ValidationError(f"{path}: must be a calibration, got a {type(calibration).__name__}")
+    return calibration
 
 
 def _check_picture(path: Path | None, *, force: bool) -> None:

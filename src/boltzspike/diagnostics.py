@@ -79,6 +79,17 @@ def pairs_error(states: Array) -> Array:
     return _standard_error(_block_pairs(blocks(states)))
 
 
+def joint(states: Array) -> Array:
+    """Return the share of draws in each of the 2^n joint states, unit 0 the most significant bit."""
+    counts = joint_counts(states).sum(axis=0)
+    return np.asarray(counts / counts.sum())
+
+
+def joint_error(states: Array) -> Array:
+    """Return the standard error of ``joint``, shape (2^n,)."""
+    return _standard_error(_block_joint(states))
+
+
 def effective_samples(states: Array) -> Array:
     """Return the number of independent draws that would give the same standard error, shape (units,).
 
@@ -108,9 +119,8 @@ def kl_divergence(states: Array, target: Array) -> KLDivergence:
     """
     n = states.shape[-1]
     require(target.shape == (2**n,), "target", f"of 2^{n} probabilities", target.shape)
-    counts = joint_counts(blocks(states)).astype(np.float64)
-    number = len(counts)
-    per_block = counts / counts.sum(axis=1, keepdims=True)
+    per_block = _block_joint(states)
+    number = len(per_block)
     sampled = per_block.mean(axis=0)
     seen = sampled > 0
 
@@ -147,6 +157,11 @@ def _kl(p: Array, q: Array) -> float:
 
 def _standard_error(per_block: Array) -> Array:
     return np.asarray(per_block.std(axis=0, ddof=1) / np.sqrt(len(per_block)))
+
+
+def _block_joint(states: Array) -> Array:
+    counts = joint_counts(blocks(states))
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
 def _block_pairs(states: Array) -> Array:

@@ -15,7 +15,7 @@ from boltzspike.errors import require
 from boltzspike.model.boltzmann import Machine
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.samples import MAX_JOINT_UNITS, Samples, joint_counts
+from boltzspike.samples import Samples
 from boltzspike.theory import exact
 
 if TYPE_CHECKING:
@@ -103,11 +103,7 @@ class Result:
 
     def joint(self) -> Array:
         """Return the sampled probabilities of the 2^n states, unit 0 the most significant bit."""
-        require(
-            self.z.shape[2] <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", self.z.shape[2]
-        )
-        counts = joint_counts(self.z).sum(axis=0)
-        return np.asarray(counts / counts.sum())
+        return diagnostics.joint(self.z)
 
     def exact(self) -> exact.Exact | None:
         """Return the exact moments of all units under the evidence, or ``None`` where they can't be had."""
@@ -130,12 +126,12 @@ class Result:
         """Draw the sampled joint distribution of the free units (at most 10) with errors, and the exact one."""
         n = len(self.free)
         require(n <= MAX_PLOTTED_UNITS, "plot_joint", f"of at most {MAX_PLOTTED_UNITS} free units", n)
-        per_block = joint_counts(diagnostics.blocks(self.z[..., self.free]))
-        per_block = per_block / per_block.sum(axis=1, keepdims=True)
-        error = per_block.std(axis=0, ddof=1) / np.sqrt(len(per_block))
+        z = self.z[..., self.free]
         labels = [f"{code:0{n}b}" for code in range(2**n)]
         exact_joint = exact.exact_joint(self.target())
-        return plots.plot_probabilities(labels, per_block.mean(axis=0), error, exact_joint, log=True, ax=ax)
+        return plots.plot_probabilities(
+            labels, diagnostics.joint(z), diagnostics.joint_error(z), exact_joint, log=True, ax=ax
+        )
 
     @property
     def speed(self) -> float:
