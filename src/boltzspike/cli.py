@@ -50,7 +50,10 @@ def sample(
     chains: Chains = 64,
     seed: Seed = 1,
     neuron: NeuronOption = "S1",
-    rule: Annotated[str, typer.Option(help="Translation rule.")] = "psp",
+    rule: Annotated[
+        str | None,
+        typer.Option(help="Translation rule, psp or learned; default: the better.", show_default=False),
+    ] = None,
     plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
     clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
     engine: EngineOption = "numba",
@@ -107,6 +110,11 @@ def calibrate(
     control: ControlOption = None,
     method: Annotated[str, typer.Option(help="density, burst (theories) or simulation.")] = "density",
     points: Annotated[int, typer.Option(help="Points of the response curve.")] = 21,
+    network: Annotated[
+        bool, typer.Option("--network", help="Learn the translation rule from small networks.")
+    ] = False,
+    networks: Annotated[int, typer.Option(help="Number of networks to learn from.")] = 250,
+    plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
     duration: Duration = "100s",
     chains: Chains = 16,
     seed: Seed = 1,
@@ -120,6 +128,7 @@ def calibrate(
     """Find the logistic of a neuron under its background: u0 and alpha, with errors and a verdict."""
     from boltzspike import pipeline
     from boltzspike.files import check_writable
+    from boltzspike.model.synapse import Synapse
 
     if output is not None:
         check_writable(output, force=force)
@@ -129,6 +138,12 @@ def calibrate(
         cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
         chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,
     )  # fmt: skip
+    if network:
+        with _progress_bar("learning from networks") as progress:
+            calibration = pipeline.calibrate_network(
+                calibration, synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+                networks=networks, dt=dt, seed=seed, engine=engine, threads=threads, progress=progress,
+            )  # fmt: skip
     _report_calibration(calibration, output, force=force)
     if plot is not None:
         x: Any = [calibration.control_at(bias) for bias in range(-6, 7)]
@@ -173,6 +188,9 @@ def _report_calibration(calibration: Calibration, output: Path | None, *, force:
     print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
     print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
     print(f"regime {calibration.verdict}")
+    if (learned := calibration.network) is not None:
+        print(f"network rule learned from {learned.networks} networks; D_KL expected on a family not among them:")
+        print("; ".join(f"{family} {error:.2g}" for family, error in zip(learned.families, learned.family_errors)))
     if output is not None:
         calibration.save(output, force=force)
         print(f"wrote {output}")

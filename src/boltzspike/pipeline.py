@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import importlib.resources
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -14,8 +17,9 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
+from boltzspike.diagnostics import joint
 from boltzspike.engines import get_engine
-from boltzspike.errors import BoltzspikeError, CalibrationError, ValidationError, require
+from boltzspike.errors import BoltzspikeError, BoltzspikeWarning, CalibrationError, ValidationError, require
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
@@ -30,7 +34,9 @@ from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.theory.predict import predict
-from boltzspike.translation import translate
+from boltzspike.translation import Translation, translate
+from boltzspike.translation.psp import network_of
+from boltzspike.translation.teaching import network_calibration, teach
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -204,6 +210,67 @@ def calibrate_many(
     return found
 
 
+def calibrate_network(
+    calibration: Calibration,
+    *,
+    synapse: Synapse | None = None,
+    networks: int = 250,
+    duration: float = 3.2e6,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Return the calibration with the learned translation rule for networks of its neuron.
+
+    Small random networks of several families are simulated, and the parameters that were handed to them are
+    regressed on the machines that they turned out to be (``translation.learned``). It is done once for a neuron,
+    background and synapse.
+
+    Parameters
+    ----------
+    calibration
+        Of the neuron.
+    synapse
+        The recurrent synapse; ``None``: renewing.
+    networks
+        Number of networks.
+    duration
+        Biological time of each network in ms, all chains together.
+    chains, dt, seed, engine, threads
+        Of the simulation.
+    progress
+        Called with (networks done, networks in all).
+
+    Raises
+    ------
+    CalibrationError
+        Where the networks that can be learned from are too few.
+    """
+    _check_dt(calibration, dt)
+    require(_whole(networks) and networks >= 1, "networks", "an integer, at least 1", networks)
+    synapse = synapse or Synapse()
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def joint_of(weights: Array, biases: Array, number: int) -> Array:
+        network = network_of(weights, biases, calibration, synapse)
+        of_network = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = _run(
+            network, duration / chains, chains, dt, of_network, engine, threads, Record(states_every=half),
+            burn_in=500.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        return joint(samples.states)
+
+    examples = teach(joint_of, networks=networks, seed=seed, progress=progress)
+    learned = network_calibration(
+        examples, calibration, synapse, duration=duration, dt=dt, seed=seed, version=version("boltzspike")
+    )
+    return dataclasses.replace(calibration, network=learned)
+
+
 def design(
     neuron: Neuron,
     *,
@@ -269,7 +336,7 @@ def sample(
     duration: float = 1e5,
     chains: int = 64,
     seed: int = 1,
-    rule: str = "psp",
+    rule: str | Translation | None = None,
     synapse: Synapse | None = None,
     engine: str = "numba",
     dt: float = 0.1,
@@ -296,7 +363,8 @@ def sample(
         The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
         chains. Another engine, dt or version may give others.
     rule
-        Translation rule.
+        Translation rule, ``"psp"`` or ``"learned"``, or a ``Translation`` made before (of the machine under the
+        evidence); ``None``: the best that the calibration, or one that ships with this version, allows.
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
@@ -317,18 +385,21 @@ def sample(
     """
     if calibration is None:
         calibration = _default_calibration()
-    if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
-        raise ValidationError(
-            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
-            "calibrate at this dt, or from theory"
-        )
+    _check_dt(calibration, dt)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     evidence = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(evidence)
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = conditioned.to_boltzmann() if isinstance(conditioned, RestrictedBoltzmannMachine) else conditioned
-    network = translate(plain, calibration, synapse=synapse, rule=rule)
+    if isinstance(rule, Translation):
+        require(rule.machine == plain, "rule", "a translation of this machine under this evidence", "another's")
+        translation = rule
+    else:
+        translation = translate(plain, with_network(calibration), synapse=synapse, rule=rule)
+    network = translation.network
+    for text in translation.warnings:
+        warnings.warn(text, BoltzspikeWarning, stacklevel=2)
     every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
     record = Record(states_every=every)
 
@@ -341,7 +412,9 @@ def sample(
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
-        "rule": rule,
+        "rule": translation.rule,
+        "predicted_d_kl": translation.predicted_error,
+        "translation": [*translation.notes, *translation.warnings],
         "engine": engine,
         "dt_ms": dt,
         "draw_every_ms": every * dt,
@@ -363,6 +436,36 @@ def sample(
         simulated=free,
         configuration=configuration,
     )
+
+
+def with_network(calibration: Calibration) -> Calibration:
+    """Return the calibration with the learned rule of the preset of the same neuron, if it holds none."""
+    if calibration.network is not None:
+        return calibration
+    for name in presets.ALL:
+        shipped = _shipped(name)
+        if shipped is not None and shipped.same_neuron(calibration):
+            return dataclasses.replace(calibration, network=shipped.network)
+    return calibration
+
+
+@functools.cache
+def _shipped(preset: str) -> Calibration | None:
+    """Return the calibration, with its learned rule, that ships for a preset."""
+    file = importlib.resources.files("boltzspike") / "calibrations" / f"{preset}.json"
+    if not file.is_file():
+        return None
+    with importlib.resources.as_file(file) as path:
+        calibration: Calibration = files.read(path)
+    return calibration
+
+
+def _check_dt(calibration: Calibration, dt: float) -> None:
+    if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
+        raise ValidationError(
+            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
+            "calibrate at this dt, or from theory"
+        )
 
 
 @functools.cache
