@@ -24,7 +24,7 @@ from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMach
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample
+from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.result import Result
 from boltzspike.translation import Translation, translate
 
@@ -56,4 +56,5 @@ __all__ = [
     "response",
     "sample",
     "translate",
+    "tune",
 ]

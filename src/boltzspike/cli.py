@@ -13,8 +13,10 @@ import typer
 
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
+    from boltzspike.model.boltzmann import Machine
     from boltzspike.pipeline import Progress
     from boltzspike.result import Result
+    from boltzspike.translation import Translation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +54,7 @@ def sample(
     neuron: NeuronOption = "S1",
     rule: Annotated[
         str | None,
-        typer.Option(help="Translation rule, psp or learned; default: the better.", show_default=False),
+        typer.Option(help="Translation rule, psp or learned, or a tuned file.", show_default=False),
     ] = None,
     plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
     clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
@@ -66,16 +68,12 @@ def sample(
 ) -> None:
     """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution."""
     from boltzspike import pipeline
-    from boltzspike.errors import ValidationError
     from boltzspike.files import check_writable
-    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
     from boltzspike.model.synapse import Synapse
 
     if output is not None:
         check_writable(output, force=force)
-    machine = pipeline.read(model)
-    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
-        raise ValidationError(f"{model}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+    machine = _read_machine(model)
     evidence = parse_clamp(clamp)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron)
@@ -88,7 +86,7 @@ def sample(
             duration=biological,
             chains=chains,
             seed=seed,
-            rule=rule,
+            rule=_read_rule(rule),
             synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
             engine=engine,
             dt=dt,
@@ -102,6 +100,79 @@ def sample(
     if output is not None:
         result.save(output, force=force)
         print(f"wrote {output}")
+
+
+@app.command()
+def tune(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
+    start: Annotated[
+        Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)
+    ] = None,
+    clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            help="Couple units that share a neighbour; default: yes, but not in an RBM.", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Runs at most.")] = 12,
+    tolerance: Annotated[float, typer.Option(help="D_KL at which to stop.")] = 1e-3,
+    duration: Duration = "100s",
+    chains: Chains = 64,
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
+    engine: EngineOption = "numba",
+    dt: Dt = 0.1,
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Tune a network in the loop until its moments are the target's; use it by sample --rule FILE.
+
+    The best parameters so far are written after every run, so that an interrupted tuning goes on with --start.
+    """
+    from boltzspike import pipeline
+    from boltzspike.errors import ValidationError
+    from boltzspike.files import check_writable
+    from boltzspike.model.synapse import Synapse
+    from boltzspike.translation import Translation
+    from boltzspike.translation.tuned import Step
+
+    check_writable(output, force=force)
+    machine = _read_machine(model)
+    begin = None
+    if start is not None:
+        begin = pipeline.read(start)
+        if not isinstance(begin, Translation):
+            raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
+    with _progress_bar("tuning") as progress:
+
+        def show(number: int, best: Step) -> None:
+            progress(number, steps)
+            print(f"run {number}: D_KL {best.error:.2g} +- {best.standard_error:.1g}", flush=True)
+            best.translation.save(output, force=True)
+
+        tuned = pipeline.tune(
+            machine,
+            calibration=None if begin is not None else _calibration(neuron),
+            start=begin,
+            synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+            clamp=parse_clamp(clamp),
+            fill=fill,
+            steps=steps,
+            tolerance=tolerance,
+            duration=parse_time(duration, "duration"),
+            chains=chains,
+            dt=dt,
+            seed=seed,
+            engine=engine,
+            threads=threads,
+            on_step=show,
+        )
+    tuned.save(output, force=True)
+    print(tuned.notes[-1])
+    print(f"wrote {output}")
 
 
 @app.command()
@@ -345,6 +416,31 @@ def _is_preset(name: str) -> bool:
     from boltzspike.model import presets
 
     return name in presets.ALL or not Path(name).is_file()
+
+
+def _read_machine(path: Path) -> Machine:
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+    from boltzspike.pipeline import read
+
+    machine = read(path)
+    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
+        raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+    return machine
+
+
+def _read_rule(rule: str | None) -> str | Translation | None:
+    """Return a rule's name as it is, and the translation in a file of that name."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.pipeline import read
+    from boltzspike.translation import RULES, Translation
+
+    if rule is None or rule in RULES or not Path(rule).exists():
+        return rule
+    translation = read(rule)
+    if not isinstance(translation, Translation):
+        raise ValidationError(f"{rule}: must be a translation, got a {type(translation).__name__}")
+    return translation
 
 
 def _read_calibration(path: str) -> Calibration:

@@ -17,12 +17,12 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
-from boltzspike.diagnostics import joint
+from boltzspike.diagnostics import joint, pairs
 from boltzspike.engines import get_engine
 from boltzspike.errors import BoltzspikeError, BoltzspikeWarning, CalibrationError, ValidationError, require
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
-from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
+from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import Control, Neuron, with_control
@@ -37,6 +37,9 @@ from boltzspike.theory.predict import predict
 from boltzspike.translation import Translation, translate
 from boltzspike.translation.psp import network_of
 from boltzspike.translation.teaching import network_calibration, teach
+from boltzspike.translation.tuned import GROUPS, Moments, Step
+from boltzspike.translation.tuned import tune as tune_in_the_loop
+from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -271,6 +274,88 @@ def calibrate_network(
     return dataclasses.replace(calibration, network=learned)
 
 
+def tune(
+    machine: Machine,
+    *,
+    calibration: Calibration | None = None,
+    start: Translation | None = None,
+    synapse: Synapse | None = None,
+    clamp: Mapping[int | str, int] | None = None,
+    fill: bool | None = None,
+    steps: int = 12,
+    tolerance: float = 1e-3,
+    duration: float = 1e5,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    on_step: Callable[[int, Step], None] | None = None,
+) -> Translation:
+    """Return a translation tuned in the loop: the network's moments are brought to those of the target.
+
+    Give it to ``sample`` as ``rule``, with the same evidence.
+
+    Parameters
+    ----------
+    machine
+        The target.
+    calibration, synapse
+        As in ``sample``.
+    start
+        Where to begin, for example a translation tuned before; ``None``: the best rule without tuning.
+    clamp
+        Evidence: the machine of the other units given it is tuned.
+    fill
+        Whether units that share a neighbour may become coupled, which sparse machines with strong weights need;
+        ``False`` keeps the couplings of the target. ``None``: yes, but not for an RBM, which stays bipartite.
+    steps
+        Runs of the network at most.
+    tolerance
+        D_KL at which it stops.
+    duration
+        Biological time per chain of the longest runs, in ms.
+    chains, dt, seed, engine, threads
+        Of the runs.
+    on_step
+        Called after each run with its number and the best step so far, whose ``translation`` may be saved.
+    """
+    calibration = calibration or (start.calibration if start is not None else _default_calibration())
+    _check_dt(calibration, dt)
+    require(_whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
+    plain = _plain(machine.given(clamp_indices(machine, clamp or {}))[0])
+    if start is None:
+        start = translate(plain, with_network(calibration), synapse=synapse, states_of=working_point)
+    require(start.machine == plain, "start", "a translation of this machine under this evidence", "another's")
+    if fill is None:
+        fill = not isinstance(machine, RestrictedBoltzmannMachine)
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def sampler(translation: Translation, number: int, share: float) -> Moments:
+        of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = _run(
+            translation.network, share * duration, chains, dt, of_run, engine, threads, Record(states_every=half),
+            burn_in=1000.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        group = np.array_split(samples.states, GROUPS)
+        pairs_of_group = np.stack([pairs(states) for states in group])
+        return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
+
+    return tune_in_the_loop(
+        start, working_point(plain), sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step
+    )
+
+
+def working_point(machine: BoltzmannMachine) -> WorkingPoint:
+    """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method."""
+    return enumerated(machine)
+
+
+def _plain(machine: Machine) -> BoltzmannMachine:
+    return machine.to_boltzmann() if isinstance(machine, RestrictedBoltzmannMachine) else machine
+
+
 def design(
     neuron: Neuron,
     *,
@@ -391,12 +476,14 @@ def sample(
     conditioned, free = machine.given(evidence)
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
-    plain = conditioned.to_boltzmann() if isinstance(conditioned, RestrictedBoltzmannMachine) else conditioned
+    plain = _plain(conditioned)
     if isinstance(rule, Translation):
         require(rule.machine == plain, "rule", "a translation of this machine under this evidence", "another's")
         translation = rule
     else:
-        translation = translate(plain, with_network(calibration), synapse=synapse, rule=rule)
+        translation = translate(
+            plain, with_network(calibration), synapse=synapse, rule=rule, states_of=working_point
+        )
     network = translation.network
     for text in translation.warnings:
         warnings.warn(text, BoltzspikeWarning, stacklevel=2)
