@@ -326,7 +326,7 @@ def tune(
     plain = _plain(machine.given(clamp_indices(machine, clamp or {}))[0])
     if start is None:
         start = translate(plain, with_network(calibration), synapse=synapse, states_of=working_point)
-    require(start.machine == plain, "start", "a translation of this machine under this evidence", "another's")
+    _check_target("start", start, plain)
     if fill is None:
         fill = not isinstance(machine, RestrictedBoltzmannMachine)
     half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
@@ -478,7 +478,7 @@ def sample(
         conditioned, free = machine, np.arange(machine.n_units)
     plain = _plain(conditioned)
     if isinstance(rule, Translation):
-        require(rule.machine == plain, "rule", "a translation of this machine under this evidence", "another's")
+        _check_target("rule", rule, plain)
         translation = rule
     else:
         translation = translate(
@@ -545,6 +545,14 @@ def _shipped(preset: str) -> Calibration | None:
     with importlib.resources.as_file(file) as path:
         calibration: Calibration = files.read(path)
     return calibration
+
+
+def _check_target(where: str, translation: Translation, machine: BoltzmannMachine) -> None:
+    if translation.machine != machine:
+        raise ValidationError(
+            f"{where}: the translation was made for another machine, or for other evidence "
+            f"({translation.machine.n_units} free units, here {machine.n_units}); make one for this"
+        )
 
 
 def _check_dt(calibration: Calibration, dt: float) -> None:

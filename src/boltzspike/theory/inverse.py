@@ -14,6 +14,9 @@ from boltzspike.theory.exact import all_states
 MAX_UNITS = 12
 _STEPS = 200
 _PRECISION = 1e-9
+_ON_THE_BORDER = (
+    "fit_machine: no machine has these moments: a unit or a pair of units never takes one of its states"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,6 +62,13 @@ def fit_machine(distribution: Array) -> Fit:
     require(n <= MAX_UNITS, "fit_machine", f"of at most {MAX_UNITS} units", n)
     features = statistics(n)
     wanted = distribution @ features
+    row, column = np.triu_indices(n, 1)
+    both, one, other = wanted[n:], wanted[row], wanted[column]
+    if min(wanted[:n].min(), (1 - wanted[:n]).min(), both.min(initial=1)) <= 0 or (
+        min((one - both).min(initial=1), (other - both).min(initial=1), (1 - one - other + both).min(initial=1))
+        <= 0
+    ):
+        raise CalibrationError(_ON_THE_BORDER)
     theta = np.zeros(features.shape[1])
 
     def at(theta: Array) -> tuple[float, Array]:
@@ -82,9 +92,7 @@ def fit_machine(distribution: Array) -> Fit:
             step /= 2
         theta, likelihood, p = theta + step, ahead, p_ahead
     else:
-        raise CalibrationError(
-            "fit_machine: no machine has these moments: a unit or a pair of units never takes one of its states"
-        )
+        raise CalibrationError(_ON_THE_BORDER)
     weights = np.zeros((n, n))
     weights[np.triu_indices(n, 1)] = theta[n:]
     seen = distribution > 0

@@ -15,7 +15,7 @@ from boltzspike.calibration import Calibration
 from boltzspike.errors import ValidationError, suggestion
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.synapse import Synapse
-from boltzspike.translation.learned import learned
+from boltzspike.translation.learned import learned_rule
 from boltzspike.translation.result import Translation
 from boltzspike.translation.working_point import StatesOf, enumerated
 
@@ -58,7 +58,9 @@ def best_rule(calibration: Calibration, synapse: Synapse) -> str:
     return "learned" if network is not None and network.synapse == synapse else "psp"
 
 
-def psp(machine: BoltzmannMachine, calibration: Calibration, synapse: Synapse, states_of: StatesOf) -> Translation:
+def psp_rule(
+    machine: BoltzmannMachine, calibration: Calibration, synapse: Synapse, states_of: StatesOf
+) -> Translation:
     """Hand the target's own parameters to the neurons (the rule of arXiv:1601.00909 and of sbs)."""
     return Translation(
         machine=machine,
@@ -70,4 +72,4 @@ def psp(machine: BoltzmannMachine, calibration: Calibration, synapse: Synapse, s
     )
 
 
-RULES: dict[str, Rule] = {"psp": psp, "learned": learned}
+RULES: dict[str, Rule] = {"psp": psp_rule, "learned": learned_rule}

@@ -106,7 +106,7 @@ BIAS_FEATURES: dict[str, Callable[[Context], Array]] = {
 FEATURES = (*(f"b: {name}" for name in BIAS_FEATURES), *(f"W: {name}" for name in WEIGHT_FEATURES))
 
 
-def learned(
+def learned_rule(
     machine: BoltzmannMachine, calibration: Calibration, synapse: Synapse, states_of: StatesOf
 ) -> Translation:
     """Translate by what small networks of this neuron taught; the calibration must hold it.
