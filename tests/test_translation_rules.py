@@ -38,14 +38,10 @@ def test_the_learned_rule_leaves_a_tenth_of_the_bias_of_the_psp_rule(seed, s1_ca
 
 def test_tuning_brings_a_chain_of_strong_weights_to_its_target(s1_calibration):
     machine = chain(5, 4.0)
-    steps = []
-    translation = bs.tune(
-        machine,
-        calibration=s1_calibration,
-        duration=4e4,
-        on_step=lambda number, step: steps.append((number, step)),
-    )
-    assert [number for number, _ in steps] == list(range(1, len(steps) + 1))
+    numbers = []
+    options = {"duration": 4e4, "on_step": lambda number, step: numbers.append(number)}
+    translation = bs.tune(machine, calibration=s1_calibration, **options)
+    assert numbers == list(range(1, len(numbers) + 1))
     before = bs.sample(machine, calibration=s1_calibration, duration=2e4, seed=5).kl_divergence()
     after = bs.sample(machine, calibration=s1_calibration, rule=translation, duration=2e4, seed=5).kl_divergence()
     assert after.bias + 2 * after.error < before.bias / 2
@@ -110,7 +106,7 @@ def test_the_divergence_of_pure_noise_is_zero_within_its_error(rng):
 
 def test_the_divergence_is_the_second_order_of_d_kl():
     machine = gaussian_machine(3, n=3)
-    shifted = dataclasses.replace(machine, biases=np.asarray(machine.biases) + [0.05, -0.03, 0.02])
+    shifted = dataclasses.replace(machine, biases=np.asarray(machine.biases) + np.array([0.05, -0.03, 0.02]))
     point, other = enumerated(machine), enumerated(shifted)
     covariance = tuned.Covariance(point, np.ones((3, 3), dtype=bool))
     target = tuned.Covariance(other, np.ones((3, 3), dtype=bool))
@@ -174,8 +170,8 @@ def test_the_learned_rule_needs_a_calibration_that_holds_it(s1_calibration):
     machine = gaussian_machine(1, n=2)
     with pytest.raises(ValidationError, match="'learned' needs a calibration with a network part"):
         bs.translate(machine, s1_calibration, rule="learned")
+    synapse = bs.Synapse(plasticity="additive")
     with pytest.raises(ValidationError, match="holds for Synapse"):
-        synapse = bs.Synapse(plasticity="additive")
         bs.translate(machine, with_network(s1_calibration), synapse=synapse, rule="learned")
 
 

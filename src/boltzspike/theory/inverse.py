@@ -14,9 +14,7 @@ from boltzspike.theory.exact import all_states
 MAX_UNITS = 12
 _STEPS = 200
 _PRECISION = 1e-9
-_ON_THE_BORDER = (
-    "fit_machine: no machine has these moments: a unit or a pair of units never takes one of its states"
-)
+_ON_THE_BORDER = "fit_machine: no machine has these moments: a unit or a pair never takes one of its states"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,10 +62,8 @@ def fit_machine(distribution: Array) -> Fit:
     wanted = distribution @ features
     row, column = np.triu_indices(n, 1)
     both, one, other = wanted[n:], wanted[row], wanted[column]
-    if min(wanted[:n].min(), (1 - wanted[:n]).min(), both.min(initial=1)) <= 0 or (
-        min((one - both).min(initial=1), (other - both).min(initial=1), (1 - one - other + both).min(initial=1))
-        <= 0
-    ):
+    cells = (wanted[:n], 1 - wanted[:n], both, one - both, other - both, 1 - one - other + both)
+    if np.concatenate(cells).min() <= 0:
         raise CalibrationError(_ON_THE_BORDER)
     theta = np.zeros(features.shape[1])
 
