@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
@@ -39,7 +40,7 @@ from boltzspike.translation.psp import network_of
 from boltzspike.translation.teaching import network_calibration, teach
 from boltzspike.translation.tuned import GROUPS, Moments, Step
 from boltzspike.translation.tuned import tune as tune_in_the_loop
-from boltzspike.translation.working_point import WorkingPoint, enumerated
+from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -349,7 +350,28 @@ def tune(
 
 def working_point(machine: BoltzmannMachine) -> WorkingPoint:
     """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method."""
-    return enumerated(machine)
+    if machine.n_units <= ENUMERATED_UNITS:
+        return enumerated(machine)
+    states = _gibbs_states(machine)
+    return WorkingPoint(
+        states=states,
+        probabilities=np.full(len(states), 1 / len(states)),
+        source=f"{len(states)} states by Gibbs sampling",
+    )
+
+
+def _gibbs_states(machine: BoltzmannMachine, chains: int = 512, sweeps: int = 100, kept: int = 20) -> Array:
+    rng = np.random.default_rng(0)
+    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
+    z = (rng.random((chains, len(biases))) < 0.5).astype(float)
+    states = []
+    for sweep in range(sweeps):
+        words = rng.random(z.shape)
+        for k in range(len(biases)):
+            z[:, k] = words[:, k] < expit(z @ weights[:, k] + biases[k])
+        if sweep >= sweeps - 2 * kept and sweep % 2:
+            states.append(z.astype(np.int8))
+    return np.concatenate(states)
 
 
 def _plain(machine: Machine) -> BoltzmannMachine:
