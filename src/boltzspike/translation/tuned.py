@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
 
 from boltzspike.errors import require
@@ -26,6 +28,10 @@ FIRST_DAMPING = 0.75
 LARGEST_STEP = 0.5
 """No parameter moves further in one step."""
 GROUPS = 16
+DENSE = 4000
+"""Up to so many statistics the covariance is factorised."""
+_ITERATIONS = 50
+_BLOCK = 4096
 _SIGNIFICANT = 2.0
 """Standard errors by which an error must exceed another, or zero, to count."""
 
@@ -57,10 +63,14 @@ class Step:
 
 
 class Covariance:
-    """Covariance of the sufficient statistics z_k and z_k z_j (coupled pairs alone) under the target."""
+    """Covariance of the sufficient statistics z_k and z_k z_j (coupled pairs alone) under the target.
+
+    Up to ``DENSE`` statistics its Cholesky factor is kept; above, systems are solved by a few conjugate-gradient
+    steps on the states themselves, which leaves directions of small variance alone as the ridge does.
+    """
 
     def __init__(self, point: WorkingPoint, coupled: Array) -> None:
-        """Keep the states; the matrix itself, n^2 by n^2, is never formed."""
+        """Keep the states, and the factor where it is affordable."""
         self.z = np.ascontiguousarray(point.states, dtype=np.float32)
         self.q = point.probabilities.astype(np.float64)
         self.n = self.z.shape[1]
@@ -68,6 +78,17 @@ class Covariance:
         self.upper = np.nonzero(self.coupled)
         marginals, pairs = self.moments()
         self.mean = self.vector(marginals, pairs)
+        self.factor = self._factor() if len(self.mean) <= DENSE else None
+
+    def _factor(self) -> Any:
+        size = len(self.mean)
+        second = np.zeros((size, size))
+        for start in range(0, len(self.z), _BLOCK):
+            z = self.z[start : start + _BLOCK]
+            statistics = np.concatenate([z, z[:, self.upper[0]] * z[:, self.upper[1]]], axis=1)
+            weighted = statistics * self.q[start : start + _BLOCK, None].astype(np.float32)
+            second += weighted.T @ statistics
+        return cho_factor(second - np.outer(self.mean, self.mean) + RIDGE * np.eye(size))
 
     def moments(self) -> tuple[Array, Array]:
         """Return the target's marginals (n,) and pair moments (n, n)."""
@@ -96,10 +117,12 @@ class Covariance:
         return self.vector(np.diagonal(pairs), pairs) + RIDGE * vector
 
     def solve(self, vector: Array) -> Array:
-        """Return (C + ridge)^-1 times a vector, by conjugate gradients."""
+        """Return (C + ridge)^-1 times a vector."""
+        if self.factor is not None:
+            return np.asarray(cho_solve(self.factor, vector))
         size = len(vector)
         operator = LinearOperator((size, size), matvec=lambda v: self @ np.ravel(v), dtype=np.float64)
-        found, _ = cg(operator, vector, rtol=1e-3, maxiter=200)
+        found, _ = cg(operator, vector, rtol=1e-2, maxiter=_ITERATIONS)
         return np.asarray(found)
 
 
