@@ -348,16 +348,27 @@ def tune(
     )
 
 
-def working_point(machine: BoltzmannMachine) -> WorkingPoint:
-    """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method."""
-    if machine.n_units <= ENUMERATED_UNITS:
-        return enumerated(machine)
-    states = _gibbs_states(machine)
-    return WorkingPoint(
-        states=states,
-        probabilities=np.full(len(states), 1 / len(states)),
-        source=f"{len(states)} states by Gibbs sampling",
-    )
+def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = None) -> WorkingPoint:
+    """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method.
+
+    With ``clamp`` they are those under this evidence, the clamped units at their values.
+    """
+    conditioned, free = machine.given(clamp or {})
+    if conditioned.n_units <= ENUMERATED_UNITS:
+        point = enumerated(conditioned)
+    else:
+        states = _gibbs_states(conditioned)
+        point = WorkingPoint(
+            states=states,
+            probabilities=np.full(len(states), 1 / len(states)),
+            source=f"{len(states)} states by Gibbs sampling",
+        )
+    if not clamp:
+        return point
+    states = np.zeros((len(point.states), machine.n_units), dtype=np.int8)
+    states[:, list(clamp)] = list(clamp.values())
+    states[:, free] = point.states
+    return dataclasses.replace(point, states=states)
 
 
 def _gibbs_states(machine: BoltzmannMachine, chains: int = 512, sweeps: int = 100, kept: int = 20) -> Array:
