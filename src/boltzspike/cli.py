@@ -32,7 +32,7 @@ Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
 Dt = Annotated[float, typer.Option(help="Time step in ms.")]
-EngineOption = Annotated[str, typer.Option(help="numba, numba-exact or reference.")]
+EngineOption = Annotated[str, typer.Option(help="numba, numba-exact, reference; sample: gibbs, buesing.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
@@ -78,7 +78,8 @@ def sample(
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron)
     regime = calibration.verdict.regime
-    print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; neuron {neuron}: {regime}")
+    by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
+    print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
     with _progress_bar("sampling") as progress:
         result = pipeline.sample(
             machine,

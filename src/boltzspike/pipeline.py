@@ -14,7 +14,6 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
@@ -357,7 +356,11 @@ def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = N
     if conditioned.n_units <= ENUMERATED_UNITS:
         point = enumerated(conditioned)
     else:
-        states = _gibbs_states(conditioned)
+        samples, _ = _sample_abstract(
+            conditioned, "gibbs", 1.0, _POINT_SWEEPS, _POINT_CHAINS, 0, None, burn_in=_POINT_SWEEPS, progress=None
+        )
+        assert samples.states is not None
+        states = samples.states.reshape(-1, conditioned.n_units)
         point = WorkingPoint(
             states=states,
             probabilities=np.full(len(states), 1 / len(states)),
@@ -371,18 +374,8 @@ def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = N
     return dataclasses.replace(point, states=states)
 
 
-def _gibbs_states(machine: BoltzmannMachine, chains: int = 512, sweeps: int = 100, kept: int = 20) -> Array:
-    rng = np.random.default_rng(0)
-    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
-    z = (rng.random((chains, len(biases))) < 0.5).astype(float)
-    states = []
-    for sweep in range(sweeps):
-        words = rng.random(z.shape)
-        for k in range(len(biases)):
-            z[:, k] = words[:, k] < expit(z @ weights[:, k] + biases[k])
-        if sweep >= sweeps - 2 * kept and sweep % 2:
-            states.append(z.astype(np.int8))
-    return np.concatenate(states)
+_POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
+"""Of the Gibbs samples: the chains are many, as modes may be left seldom."""
 
 
 def _plain(machine: Machine) -> BoltzmannMachine:
@@ -486,7 +479,9 @@ def sample(
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
-        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower.
+        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
+        membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order of the updates) and
+        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac.
     dt
         Time step in ms.
     clamp
@@ -510,34 +505,34 @@ def sample(
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = _plain(conditioned)
-    if isinstance(rule, Translation):
-        _check_target("rule", rule, plain)
-        translation = rule
-    else:
-        translation = translate(
-            plain, with_network(calibration), synapse=synapse, rule=rule, states_of=working_point
+    translation = None
+    if engine in ABSTRACT:
+        require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
+        plain, free = _plain(machine.given(evidence)[0]), machine.given(evidence)[1]
+        tau = calibration.neuron.tau_refrac
+        samples, how = _sample_abstract(
+            plain, engine, tau, duration, chains, seed, threads, burn_in=burn_in, progress=progress
         )
-    network = translation.network
-    for text in translation.warnings:
-        warnings.warn(text, BoltzspikeWarning, stacklevel=2)
-    every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
-    record = Record(states_every=every)
-
-    samples, how = _run(
-        network, duration, chains, dt, seed, engine, threads, record, burn_in=burn_in,
-        clamp=evidence if clamping == "spikes" else None, progress=progress,
-    )  # fmt: skip
+        dt, draw_every = samples.dt, tau
+    else:
+        translation = _translation(plain, rule, calibration, synapse, evidence if clamping == "spikes" else {})
+        every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
+        samples, how = _run(
+            translation.network, duration, chains, dt, seed, engine, threads, Record(states_every=every),
+            burn_in=burn_in, clamp=evidence if clamping == "spikes" else None, progress=progress,
+        )  # fmt: skip
+        draw_every = every * dt
+        how["rule"] = translation.rule
+        how["predicted_d_kl"] = translation.predicted_error
+        how["translation"] = [*translation.notes, *translation.warnings]
     configuration = {
         "duration_ms": duration,
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
-        "rule": translation.rule,
-        "predicted_d_kl": translation.predicted_error,
-        "translation": [*translation.notes, *translation.warnings],
         "engine": engine,
         "dt_ms": dt,
-        "draw_every_ms": every * dt,
+        "draw_every_ms": draw_every,
         "clamping": clamping,
         **how,
         "versions": {
@@ -550,12 +545,32 @@ def sample(
     return Result(
         machine=machine,
         clamp=evidence,
-        calibration=calibration,
-        network=network,
+        calibration=None if translation is None else calibration,
+        network=None if translation is None else translation.network,
         samples=samples,
         simulated=free,
         configuration=configuration,
     )
+
+
+def _translation(
+    machine: BoltzmannMachine,
+    rule: str | Translation | None,
+    calibration: Calibration,
+    synapse: Synapse | None,
+    held: Mapping[int, int],
+) -> Translation:
+    """Return the translation that ``rule`` gives or is; units in ``held`` are simulated at these values."""
+    if isinstance(rule, Translation):
+        _check_target("rule", rule, machine)
+        translation = rule
+    else:
+        states_of = functools.partial(working_point, clamp=held)
+        known = with_network(calibration)
+        translation = translate(machine, known, synapse=synapse, rule=rule, states_of=states_of)
+    for text in translation.warnings:
+        warnings.warn(text, BoltzspikeWarning, stacklevel=3)
+    return translation
 
 
 def with_network(calibration: Calibration) -> Calibration:
@@ -629,19 +644,42 @@ def _run(
     progress: Progress | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
+    program = compile_program(network, dt=dt, clamp=clamp)
+    return _advance(
+        lambda: get_engine(engine, threads=threads).prepare(program), program.n_units, duration, chains, dt, seed,
+        threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
+        shortest=int(program.refractory_steps.min()), progress=progress,
+    )  # fmt: skip
+
+
+def _advance(
+    prepare: Callable[[], Any],
+    units: int,
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    threads: int | None,
+    record: Record,
+    *,
+    burn_in: float,
+    longest: int,
+    shortest: int,
+    progress: Progress | None,
+) -> tuple[Samples, dict[str, Any]]:
+    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps."""
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
     require(threads is None or (_whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
     require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
     require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
-    program = compile_program(network, dt=dt, clamp=clamp)
-    least = max(record.states_every or 1, int(program.refractory_steps.max()))
+    least = max(record.states_every or 1, longest)
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    _check_memory(record, steps, chains, program.n_units, int(program.refractory_steps.min()))
+    _check_memory(record, steps, chains, units, shortest)
     started = time.perf_counter()
-    runner = get_engine(engine, threads=threads).prepare(program)
+    runner = prepare()
     state = runner.init(seed=seed, chains=chains)
     discarded = round(burn_in / dt / least) * least
     # a first pass of no steps compiles what is to be recorded
@@ -662,6 +700,42 @@ def _run(
         "setup_seconds": sampling - started,
     }
     return Samples.join(parts), how
+
+
+ABSTRACT = ("gibbs", "gibbs-random", "buesing")
+"""Samplers without membranes, named like engines."""
+_BUESING_TAU = 20
+
+
+def _sample_abstract(
+    machine: BoltzmannMachine,
+    engine: str,
+    tau_refrac: float,
+    duration: float,
+    chains: int,
+    seed: int,
+    threads: int | None,
+    *,
+    burn_in: float,
+    progress: Progress | None,
+) -> tuple[Samples, dict[str, Any]]:
+    """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
+    from boltzspike import abstract
+
+    per_draw = 1 if engine.startswith("gibbs") else _BUESING_TAU
+    dt, cores = tau_refrac / per_draw, threads or os.cpu_count() or 1
+    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
+
+    def prepare() -> Any:
+        if engine == "buesing":
+            return abstract.Neural(weights, biases, tau=_BUESING_TAU, dt=dt, threads=cores)
+        scan: Any = "random" if engine == "gibbs-random" else "sequential"
+        return abstract.Gibbs(weights, biases, scan=scan, dt=dt, threads=cores)
+
+    return _advance(
+        prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
+        longest=per_draw, shortest=per_draw, progress=progress,
+    )  # fmt: skip
 
 
 def _check_memory(record: Record, steps: int, chains: int, units: int, shortest: int) -> None:

@@ -35,9 +35,9 @@ class Result:
     """The target, all units."""
     clamp: Mapping[int, int]
     """Evidence, by unit index."""
-    calibration: Calibration
-    network: SpikingNetwork
-    """The spiking network that was simulated."""
+    calibration: Calibration | None
+    network: SpikingNetwork | None
+    """The spiking network that was simulated; ``None``, as the calibration, for samplers without membranes."""
     samples: Samples
     """As recorded: the simulated units alone, in the order of ``simulated``."""
     simulated: Array
