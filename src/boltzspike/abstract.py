@@ -23,7 +23,7 @@ from scipy.special import expit
 
 from boltzspike import streams
 from boltzspike.errors import require
-from boltzspike.samples import Record, Samples
+from boltzspike.samples import PackedStates, Record, Samples
 
 Array = np.ndarray
 Scan = Literal["sequential", "random"]
@@ -108,7 +108,7 @@ class _Runner:
                 list(pool.map(run_block, blocks))
         else:
             run_block(blocks[0])
-        samples = Samples(start=state.step, stop=after.step, dt=dt, states=states if every else None)
+        samples = Samples(start=state.step, stop=after.step, dt=dt, packed=PackedStates.of(states) if every else None)
         return samples, after
 
 

@@ -21,7 +21,7 @@ from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
 from boltzspike.result import Result
-from boltzspike.samples import Samples
+from boltzspike.samples import PackedStates, Samples
 from boltzspike.translation import Translation
 
 SCHEMA = 1
@@ -265,7 +265,7 @@ def _read_result(path: Path) -> Result:
             start=int(attributes["start_step"]),
             stop=int(attributes["stop_step"]),
             dt=float(attributes["dt_ms"]),
-            states=np.ascontiguousarray(states[..., simulated]),
+            packed=PackedStates.of(np.ascontiguousarray(states[..., simulated])),
         ),
         simulated=simulated,
         configuration=decoded("configuration"),

@@ -12,7 +12,7 @@ import numpy as np
 from boltzspike import streams
 from boltzspike.engines import check_features
 from boltzspike.program import FREE, Program
-from boltzspike.samples import Record, Samples, Spikes
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 
 Array = np.ndarray
 NO_SPIKE = 0
@@ -94,7 +94,14 @@ class ReferenceRunner:
         )
 
     def run(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
-        """Advance by ``steps``."""
+        """Advance by ``steps``, in passes, each gathered before the next."""
+        p = self.program
+        per_pass = record.steps_a_pass(*state.u.shape, int(p.refractory_steps.min()))
+        return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
+
+    def _run_pass(
+        self, state: ReferenceState, steps: int, record: Record
+    ) -> tuple[Samples, ReferenceState]:
         p = self.program
         chains = len(state.u)
         u, excitation, inhibition = state.u.copy(), state.excitation.copy(), state.inhibition.copy()
@@ -163,7 +170,7 @@ class ReferenceRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=_stack(states, empty.astype(np.int8)) if record.states_every else None,
+            packed=PackedStates.of(_stack(states, empty.astype(np.int8))) if record.states_every else None,
             voltages=_stack(voltages, empty) if record.voltages else None,
             spikes=self._spikes(emitted, state, after.step) if record.spikes else None,
         )

@@ -14,12 +14,10 @@ import numpy as np
 
 from boltzspike import streams
 from boltzspike.program import FREE, Program
-from boltzspike.samples import Record, Samples, Spikes, in_passes
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 
 Array = np.ndarray
 LONG_AGO = -(2**40)
-_SPIKE_BUFFER = 4_000_000
-"""Spikes that one pass may leave room for, over all chains: 64 MB."""
 
 _philox4x32 = numba.njit(inline="always")(streams.philox4x32)
 
@@ -180,13 +178,9 @@ class ExactRunner:
         )
 
     def run(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
-        """Advance by ``steps``, in passes short enough for the spike buffer."""
-        chains, n = state.u.shape
-        shortest = int(self.program.refractory_steps.min())
-        per_pass = steps
-        if record.spikes:
-            per_pass = max(_SPIKE_BUFFER // (chains * n) - 1, 1) * shortest
-        return in_passes(self._run_pass, state, steps, record, per_pass)
+        """Advance by ``steps``, in passes, each gathered before the next."""
+        per_pass = record.steps_a_pass(*state.u.shape, int(self.program.refractory_steps.min()))
+        return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
     def _run_pass(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
         p = self.program
@@ -221,7 +215,7 @@ class ExactRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=states if every else None,
+            packed=PackedStates.of(states) if every else None,
             voltages=voltages if record.voltages else None,
             spikes=None
             if not record.spikes

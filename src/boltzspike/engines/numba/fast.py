@@ -20,7 +20,7 @@ from boltzspike.engines.numba.scaled import CHAIN_LANES_UP_TO, Layout, scale, un
 from boltzspike.engines.numba.simd import LANES
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
 from boltzspike.program import Program
-from boltzspike.samples import Record, Samples, Spikes, in_passes
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 
 __all__ = ["FastRunner", "FastState", "unsupported"]
 
@@ -112,7 +112,7 @@ class FastRunner:
         if record.spikes and not record.voltages:
             shortest = int(self.program.refractory_steps.min())
             per_pass = max(_SPIKE_BUFFER // (state.chains * self.program.n_units) - 1, 1) * shortest
-        return in_passes(self._run_pass, state, steps, record, per_pass)
+        return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
     def _run_pass(self, state: FastState, steps: int, record: Record) -> tuple[Samples, FastState]:
         p, chains, n = self.program, state.chains, self.program.n_units
@@ -191,7 +191,7 @@ class FastRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=states if every else None,
+            packed=PackedStates.of(states) if every else None,
             spikes=spikes,
             voltages=self._voltages(after, steps) if record.voltages else None,
         )
