@@ -108,7 +108,9 @@ class _Runner:
                 list(pool.map(run_block, blocks))
         else:
             run_block(blocks[0])
-        samples = Samples(start=state.step, stop=after.step, dt=dt, packed=PackedStates.of(states) if every else None)
+        samples = Samples(
+            start=state.step, stop=after.step, dt=dt, packed=PackedStates.of(states) if every else None
+        )
         return samples, after
 
 

@@ -429,9 +429,7 @@ def count_intervals(spikes: Spikes, bins: Bins) -> Intervals:
         lengths = np.diff(np.append(begins, len(steps)))
         np.add.at(bursts[k], np.minimum(lengths[:-1], bins.longest) - 1, 1)
         last_burst[c, k] = lengths[-1] if len(lengths) else 0
-    return Intervals(
-        bins=bins, intervals=intervals, bursts=bursts, carried_on=carried_on, last_burst=last_burst
-    )
+    return Intervals(bins=bins, intervals=intervals, bursts=bursts, carried_on=carried_on, last_burst=last_burst)
 
 
 def joint_counts(states: Array) -> Array:

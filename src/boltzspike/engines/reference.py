@@ -99,9 +99,7 @@ class ReferenceRunner:
         per_pass = record.steps_a_pass(*state.u.shape, int(p.refractory_steps.min()))
         return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
-    def _run_pass(
-        self, state: ReferenceState, steps: int, record: Record
-    ) -> tuple[Samples, ReferenceState]:
+    def _run_pass(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
         p = self.program
         chains = len(state.u)
         u, excitation, inhibition = state.u.copy(), state.excitation.copy(), state.inhibition.copy()
