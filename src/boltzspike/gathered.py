@@ -108,7 +108,7 @@ class Bins:
         for field, least in (("width", 1), ("number", 1), ("gap", 0), ("longest", 1)):
             value = getattr(self, field)
             ok = isinstance(value, int | np.integer) and least <= value <= 2**31
-            require(ok, f"Bins.{field}", f"an integer in {least} .. 2^31", value)
+            require(bool(ok), f"Bins.{field}", f"an integer in {least} .. 2^31", value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -180,7 +180,7 @@ class Record:
     pairs_every: int | None = None
     """Count the draws with z_k = z_j = 1, over all chains; only draws so many steps apart count."""
     joint: tuple[int, ...] = ()
-    """Count the steps that these units (at most 24) spend in each joint state, for each chain; every step counts."""
+    """Count the steps of each chain in each joint state of these units (at most 24); every step counts."""
     intervals: Bins | None = None
     """Count inter-spike intervals and burst lengths, over all chains; every spike counts."""
     energy: Energy | None = None
@@ -210,14 +210,14 @@ class Record:
 
     def check(self, n_units: int) -> None:
         """Raise if it can't be recorded of so many units."""
-        for field in ("states_every", "pairs_every"):
-            value = getattr(self, field)
+        for name in ("states_every", "pairs_every"):
+            value = getattr(self, name)
             ok = value is None or (isinstance(value, int | np.integer) and value >= 1)
-            require(ok, f"Record.{field}", "None or a number of steps, at least 1", value)
-        for field, units in (("joint", self.joint), ("voltages", self.voltages)):
+            require(bool(ok), f"Record.{name}", "None or a number of steps, at least 1", value)
+        for name, units in (("joint", self.joint), ("voltages", self.voltages)):
             if not isinstance(units, bool):
-                ok = len(set(units)) == len(units) and all(0 <= k < n_units for k in units)
-                require(ok, f"Record.{field}", f"different units in 0 .. {n_units - 1}", units)
+                known = len(set(units)) == len(units) and all(0 <= k < n_units for k in units)
+                require(known, f"Record.{name}", f"different units in 0 .. {n_units - 1}", units)
         require(len(self.joint) <= MAX_JOINT_UNITS, "Record.joint", f"at most {MAX_JOINT_UNITS} units", self.joint)
         if self.energy is not None:
             require(self.energy.every >= 1, "Energy.every", "a number of steps, at least 1", self.energy.every)
@@ -252,7 +252,7 @@ class Samples:
     """mV, (chains, steps, recorded units)."""
     energies: Array | None = None
     """Energy of draws, float64 (chains, draws)."""
-    gathered: Gathered = Gathered()
+    gathered: Gathered = field(default_factory=Gathered)
     """What was counted on the way."""
 
     @property

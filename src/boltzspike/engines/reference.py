@@ -96,7 +96,8 @@ class ReferenceRunner:
     def run(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
         """Advance by ``steps``, in passes, each gathered before the next."""
         p = self.program
-        per_pass = record.steps_a_pass(*state.u.shape, int(p.refractory_steps.min()))
+        chains, n = state.u.shape
+        per_pass = record.steps_a_pass(chains, n, int(p.refractory_steps.min()))
         return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
     def _run_pass(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:

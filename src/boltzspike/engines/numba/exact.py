@@ -179,7 +179,8 @@ class ExactRunner:
 
     def run(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
         """Advance by ``steps``, in passes, each gathered before the next."""
-        per_pass = record.steps_a_pass(*state.u.shape, int(self.program.refractory_steps.min()))
+        chains, n = state.u.shape
+        per_pass = record.steps_a_pass(chains, n, int(self.program.refractory_steps.min()))
         return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
     def _run_pass(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:

@@ -152,7 +152,7 @@ class FastRunner:
             count, _ = self.kernel(
                 steps, state.step % slots, slots, n, scaled.traces, scaled.tables, block, output
             )
-            gatherer.take(*spikes[:, :count], b * together, together)
+            gatherer.take(spikes[0, :count], spikes[1, :count], b * together, together)
             return spikes[:, :count].copy() if record.spikes else spikes[:, :0]
 
         if blocks > 1 and self.threads > 1:

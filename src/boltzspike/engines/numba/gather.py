@@ -154,7 +154,7 @@ def _count_pairs(words, counts, first, last):
         for j in range(k + 1):
             common = np.uint64(0)
             for w in range(length):
-                common += _popcount(words[k, w] & words[j, w])
+                common += _popcount(words[k, w] & words[j, w])  # type: ignore[call-arg]
             counts[k, j] = counts[j, k] = common
 
 
