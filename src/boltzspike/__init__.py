@@ -14,6 +14,7 @@ from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
     CalibrationError,
+    Interrupted,
     MissingDependency,
     UnsupportedFeature,
     ValidationError,
@@ -26,6 +27,7 @@ from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.result import Result
+from boltzspike.samples import Record
 from boltzspike.translation import Translation, translate
 
 __all__ = [
@@ -36,9 +38,11 @@ __all__ = [
     "Calibration",
     "CalibrationError",
     "CurrentLIF",
+    "Interrupted",
     "MissingDependency",
     "NetworkCalibration",
     "PoissonBackground",
+    "Record",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",

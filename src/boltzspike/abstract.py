@@ -12,6 +12,7 @@ J. Buesing, J. Bill, B. Nessler, W. Maass, "Neural dynamics as sampling", PLoS C
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class State:
 
 
 class _Runner:
+    cpu = platform.machine()
+
     def __init__(self, weights: Array, biases: Array, *, threads: int = 1) -> None:
         self.weights, self.biases = (
             np.ascontiguousarray(weights, dtype=np.float64),

@@ -62,12 +62,26 @@ def sample(
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
+    record: Annotated[
+        str, typer.Option(help="states: of every draw; moments or joint: counts, in memory that does not grow.")
+    ] = "states",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File for the state at the end, to resume from.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the same run to go on from.", show_default=False)
+    ] = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
-    """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution."""
+    """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution.
+
+    Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial; the
+    exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing.
+    """
     from boltzspike import pipeline
+    from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import check_writable
     from boltzspike.model.synapse import Synapse
 
@@ -80,27 +94,45 @@ def sample(
     regime = calibration.verdict.regime
     by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
     print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+    stopped = None
     with _progress_bar("sampling") as progress:
-        result = pipeline.sample(
-            machine,
-            calibration=calibration,
-            duration=biological,
-            chains=chains,
-            seed=seed,
-            rule=_read_rule(rule),
-            synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
-            engine=engine,
-            dt=dt,
-            clamp=evidence,
-            clamping=clamping,
-            burn_in=discarded,
-            threads=threads,
-            progress=progress,
-        )
-    _print_result(result, all_units=all_units)
+        try:
+            result = pipeline.sample(
+                machine,
+                calibration=calibration,
+                duration=biological,
+                chains=chains,
+                seed=seed,
+                rule=_read_rule(rule),
+                synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+                engine=engine,
+                dt=dt,
+                clamp=evidence,
+                clamping=clamping,
+                burn_in=discarded,
+                record=record,
+                checkpoint=checkpoint,
+                resume=resume,
+                threads=threads,
+                progress=progress,
+            )
+        except Interrupted as stop:
+            result, stopped = stop.result, stop
     if output is not None:
         result.save(output, force=force)
+    if stopped is not None:
+        done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
+        print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
+    try:
+        _print_result(result, all_units=all_units)
+    except ValidationError as error:
+        if stopped is None:
+            raise
+        print(f"too short for a table ({error})")
+    if output is not None:
         print(f"wrote {output}")
+    if stopped is not None:
+        raise typer.Exit(128 + stopped.signal)
 
 
 @app.command()
@@ -512,7 +544,7 @@ def _print_result(result: Result, *, all_units: bool) -> None:
             f"marginals: RMS difference from exact {np.sqrt(np.mean(difference**2)):.4f}, of which sampling noise "
             f"{np.sqrt(np.mean(error[order] ** 2)):.4f} (exact by {truth.method})"
         )
-        if len(order) <= SHOWN_UNITS:
+        if len(order) <= SHOWN_UNITS and _has_joint(result):
             d = result.kl_divergence()
             print(
                 f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
@@ -530,6 +562,14 @@ def _print_result(result: Result, *, all_units: bool) -> None:
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
     print(f"engine: {how['engine']}, {how['approximation']}")
+
+
+def _has_joint(result: Result) -> bool:
+    """Tell whether what was recorded gives D_KL with an error."""
+    from boltzspike.diagnostics import MIN_BLOCKS
+
+    counted = result.samples.gathered.joint
+    return result.samples.packed is not None or (counted is not None and len(counted.steps) >= MIN_BLOCKS)
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

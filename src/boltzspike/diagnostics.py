@@ -66,7 +66,7 @@ def marginals(states: Array) -> Array:
 
 def marginals_error(states: Array) -> Array:
     """Return the standard error of ``marginals``, shape (units,)."""
-    return _standard_error(blocks(states).mean(axis=1, dtype=np.float64))
+    return standard_error(blocks(states).mean(axis=1, dtype=np.float64))
 
 
 def pairs(states: Array) -> Array:
@@ -76,7 +76,7 @@ def pairs(states: Array) -> Array:
 
 def pairs_error(states: Array) -> Array:
     """Return the standard error of ``pairs``, shape (units, units)."""
-    return _standard_error(_block_pairs(blocks(states)))
+    return standard_error(_block_pairs(blocks(states)))
 
 
 def joint(states: Array) -> Array:
@@ -87,7 +87,7 @@ def joint(states: Array) -> Array:
 
 def joint_error(states: Array) -> Array:
     """Return the standard error of ``joint``, shape (2^n,)."""
-    return _standard_error(_block_joint(states))
+    return standard_error(block_joint(states))
 
 
 def effective_samples(states: Array) -> Array:
@@ -119,7 +119,11 @@ def kl_divergence(states: Array, target: Array) -> KLDivergence:
     """
     n = states.shape[-1]
     require(target.shape == (2**n,), "target", f"of 2^{n} probabilities", target.shape)
-    per_block = _block_joint(states)
+    return kl_of_blocks(block_joint(states), target)
+
+
+def kl_of_blocks(per_block: Array, target: Array) -> KLDivergence:
+    """Compare the joint distributions of independent blocks, (blocks, 2^n), with a target."""
     number = len(per_block)
     sampled = per_block.mean(axis=0)
     seen = sampled > 0
@@ -155,11 +159,13 @@ def _kl(p: Array, q: Array) -> float:
     return float(np.sum(p[support] * np.log(p[support] / q[support])))
 
 
-def _standard_error(per_block: Array) -> Array:
+def standard_error(per_block: Array) -> Array:
+    """Return the standard error of the mean over independent blocks (blocks, ...)."""
     return np.asarray(per_block.std(axis=0, ddof=1) / np.sqrt(len(per_block)))
 
 
-def _block_joint(states: Array) -> Array:
+def block_joint(states: Array) -> Array:
+    """Return the joint distributions of independent blocks of states, (blocks, 2^n)."""
     counts = joint_counts(blocks(states))
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 

@@ -64,12 +64,7 @@ class PairCounts:
 
     def correlations(self) -> Array:
         """Return the correlation coefficient of each two units; NaN with a unit that never changed."""
-        second = self.probabilities()
-        mean = np.diagonal(second)
-        covariance = second - np.outer(mean, mean)
-        deviation = np.sqrt(np.diagonal(covariance))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(covariance / np.outer(deviation, deviation))
+        return correlations(self.probabilities())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -158,3 +153,15 @@ class Gathered:
         """Return the counts of two consecutive parts of a run."""
         both = {f.name: (getattr(self, f.name), getattr(later, f.name)) for f in fields(self)}
         return Gathered(**{name: None if a is None else a + b for name, (a, b) in both.items()})
+
+
+def correlations(second: Array) -> Array:
+    """Return the correlation coefficients of binary units from p(z_k = z_j = 1), shape (units, units).
+
+    NaN with a unit that never changed.
+    """
+    mean = np.diagonal(second)
+    covariance = second - np.outer(mean, mean)
+    deviation = np.sqrt(np.diagonal(covariance))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(covariance / np.outer(deviation, deviation))

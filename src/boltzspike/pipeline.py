@@ -11,15 +11,25 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from boltzspike import checkpoint as checkpoints
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
-from boltzspike.diagnostics import joint, pairs
+from boltzspike.diagnostics import MIN_BLOCKS, joint, pairs
 from boltzspike.engines import get_engine
-from boltzspike.errors import BoltzspikeError, BoltzspikeWarning, CalibrationError, ValidationError, require
+from boltzspike.errors import (
+    BoltzspikeError,
+    BoltzspikeWarning,
+    CalibrationError,
+    Interrupted,
+    ValidationError,
+    require,
+)
+from boltzspike.gathered import MAX_JOINT_UNITS
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
@@ -29,6 +39,7 @@ from boltzspike.model.neuron import Control, Neuron, with_control
 from boltzspike.model.synapse import Synapse
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
+from boltzspike.running import MOST_STEPS, check_memory, in_chunks, stop_requests
 from boltzspike.samples import Record, Samples
 from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
@@ -455,6 +466,9 @@ def sample(
     clamping: str = "bias",
     burn_in: float = 1000.0,
     draw_every: float | None = None,
+    record: str | Record = "states",
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -490,12 +504,31 @@ def sample(
         ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
         the target). ``"spikes"``: their neurons are held, firing at every chance or never.
     draw_every
-        Time between recorded states in ms; ``None``: tau_refrac.
+        Time between draws in ms; ``None``: tau_refrac.
+    record
+        What to keep. ``"states"``: those of every draw. Without a raster, in memory that does not grow with the
+        duration: ``"moments"``, for ``marginals`` (of each chain, every step counts) and ``pairs`` (draws of all
+        chains); ``"joint"``, also for ``joint`` and ``kl_divergence`` (of each chain, every step counts; at most
+        24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
+    checkpoint
+        File for the state at the end of the run, also of one that was interrupted.
+    resume
+        Such a file: go on where that run of the same network ended, without burn-in. Seed and chains must be the
+        same; the samples are those that a longer run would have given.
     threads
         ``None``: all cores.
     progress
         Called now and then with (steps done, steps in all).
+
+    Raises
+    ------
+    Interrupted
+        At the first Ctrl-C or SIGTERM, within about a quarter of a second; its ``result`` holds what was sampled
+        until then, and is marked in ``configuration["partial"]``. A second Ctrl-C is a ``KeyboardInterrupt``. A
+        handler that the caller has set is left alone.
     """
+    if checkpoint is not None:
+        files.check_writable(Path(checkpoint), force=True)
     if calibration is None:
         calibration = _default_calibration()
     _check_dt(calibration, dt)
@@ -505,31 +538,41 @@ def sample(
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = _plain(conditioned)
-    translation = None
+    every, translation, stopped = None, None, None
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
+        require(record == "states", "record", f"'states' with the engine {engine!r}", record)
         plain, free = _plain(machine.given(evidence)[0]), machine.given(evidence)[1]
         tau = calibration.neuron.tau_refrac
-        samples, how = _sample_abstract(
-            plain, engine, tau, duration, chains, seed, threads, burn_in=burn_in, progress=progress
-        )
-        dt, draw_every = samples.dt, tau
+        run = functools.partial(_sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
         translation = _translation(plain, rule, calibration, synapse, evidence if clamping == "spikes" else {})
         every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
-        samples, how = _run(
-            translation.network, duration, chains, dt, seed, engine, threads, Record(states_every=every),
-            burn_in=burn_in, clamp=evidence if clamping == "spikes" else None, progress=progress,
+        kept = _record(record, every, plain.n_units)
+        run = functools.partial(
+            _run, translation.network, duration, chains, dt, seed, engine, threads, kept,
+            clamp=evidence if clamping == "spikes" else None,
         )  # fmt: skip
+    try:
+        samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
+    except _Stopped as stop:
+        samples, how, stopped = stop.samples, stop.how, stop
+    if translation is None:
+        dt, draw_every = samples.dt, calibration.neuron.tau_refrac
+    else:
+        assert every is not None
         draw_every = every * dt
         how["rule"] = translation.rule
         how["predicted_d_kl"] = translation.predicted_error
         how["translation"] = [*translation.notes, *translation.warnings]
     configuration = {
         "duration_ms": duration,
+        "sampled_ms": (samples.stop - samples.start) * dt,
+        "partial": stopped is not None,
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
+        "record": record if isinstance(record, str) else "chosen",
         "engine": engine,
         "dt_ms": dt,
         "draw_every_ms": draw_every,
@@ -542,7 +585,7 @@ def sample(
         },
         "machine": platform.machine(),
     }
-    return Result(
+    result = Result(
         machine=machine,
         clamp=evidence,
         calibration=None if translation is None else calibration,
@@ -551,6 +594,24 @@ def sample(
         simulated=free,
         configuration=configuration,
     )
+    if stopped is not None:
+        message = f"{stopped}; this exception's .result holds what was sampled"
+        raise Interrupted(message, signal=stopped.signal, result=result) from None
+    return result
+
+
+def _record(record: str | Record, every: int, units: int) -> Record:
+    """Return the record of that name for draws ``every`` so many steps, or the one given."""
+    if isinstance(record, Record):
+        return record
+    require(record in ("states", "moments", "joint"), "record", "'states', 'moments', 'joint' or a Record", record)
+    if record == "states":
+        return Record(states_every=every)
+    if record == "moments":
+        return Record(occupancy=True, pairs_every=every)
+    allowed = f"'states' or 'moments' with more than {MAX_JOINT_UNITS} simulated units, here {units}"
+    require(units <= MAX_JOINT_UNITS, "record", allowed, record)
+    return Record(occupancy=True, pairs_every=every, joint=tuple(range(units)))
 
 
 def _translation(
@@ -625,8 +686,12 @@ def _working_range(neuron: Neuron, background: PoissonBackground, points: int) -
     return np.linspace(low, high, points)
 
 
-_PASSES = 50
-"""Parts that a run is cut into, for progress; the samples don't depend on it."""
+class _Stopped(Interrupted):
+    """A run that was stopped, with what it left."""
+
+    def __init__(self, message: str, *, signal: int, samples: Samples, how: dict[str, Any]) -> None:
+        super().__init__(message, signal=signal)
+        self.samples, self.how = samples, how
 
 
 def _run(
@@ -642,13 +707,16 @@ def _run(
     burn_in: float,
     clamp: dict[int, int] | None = None,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
     program = compile_program(network, dt=dt, clamp=clamp)
     return _advance(
         lambda: get_engine(engine, threads=threads).prepare(program), program.n_units, duration, chains, dt, seed,
         threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
-        shortest=int(program.refractory_steps.min()), progress=progress,
+        shortest=int(program.refractory_steps.min()), delay=program.delay_steps, progress=progress,
+        identity=(engine, program), checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
 
 
@@ -666,40 +734,59 @@ def _advance(
     longest: int,
     shortest: int,
     progress: Progress | None,
+    identity: tuple[str, Any],
+    delay: int = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
-    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps."""
+    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps.
+
+    ``identity`` names the engine and holds all that the run depends on, for checkpoints.
+    """
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
     require(threads is None or (_whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
     require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
     require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
-    least = max(record.states_every or 1, longest)
+    for name, time_given in (("duration", duration), ("burn_in", burn_in)):
+        require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
+    record.check(units)
+    least = max(record.draws_every, longest)
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    _check_memory(record, steps, chains, units, shortest)
+    check_memory(record, steps, chains, units, shortest, delay=delay)
     started = time.perf_counter()
     runner = prepare()
-    state = runner.init(seed=seed, chains=chains)
-    discarded = round(burn_in / dt / least) * least
-    # a first pass of no steps compiles what is to be recorded
-    _, state = runner.run(state, 0, record)
-    if discarded:
-        _, state = runner.run(state, discarded, Record())
-    sampling = time.perf_counter()
-    parts, done = [], 0
-    for end in np.linspace(0, steps, min(_PASSES, steps) + 1).round().astype(int)[1:]:
-        part, state = runner.run(state, int(end) - done, record)
-        parts.append(part)
-        done = int(end)
-        if progress:
-            progress(done, steps)
+    with stop_requests() as requests:
+        # a first pass of no steps compiles what is to be recorded
+        fresh = runner.init(seed=seed, chains=chains)
+        runner.run(fresh, 0, record)
+        if resume is None:
+            discarded = round(burn_in / dt / least) * least
+            _, state = in_chunks(runner, fresh, discarded, Record(), least=least, requests=requests)
+        else:
+            state = checkpoints.read_state(resume, runner, *identity, like=fresh)
+        sampling = time.perf_counter()
+        parts = 1 if chains >= MIN_BLOCKS else min(-(-MIN_BLOCKS // chains), steps)
+        joining, state = in_chunks(
+            runner, state, steps, record, least=least, requests=requests, parts=parts, progress=progress
+        )
+    stopped = requests.signal if joining.steps < steps else None
+    if stopped is not None and not joining.draws(max(record.draws_every, 1)):
+        raise KeyboardInterrupt
+    if checkpoint is not None:
+        checkpoints.save_state(checkpoint, state, runner, *identity)
+    samples = joining.joined()
     how = {
         "approximation": runner.approximation,
         "wall_seconds": time.perf_counter() - sampling,
         "setup_seconds": sampling - started,
     }
-    return Samples.join(parts), how
+    if stopped is not None:
+        message = f"{stopped.name} after {joining.steps * dt:g} of {steps * dt:g} ms"
+        raise _Stopped(message, signal=int(stopped), samples=samples, how=how)
+    return samples, how
 
 
 ABSTRACT = ("gibbs", "gibbs-random", "buesing")
@@ -718,6 +805,8 @@ def _sample_abstract(
     *,
     burn_in: float,
     progress: Progress | None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
     from boltzspike import abstract
@@ -734,22 +823,9 @@ def _sample_abstract(
 
     return _advance(
         prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
-        longest=per_draw, shortest=per_draw, progress=progress,
+        longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, (weights, biases)),
+        checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
-
-
-def _check_memory(record: Record, steps: int, chains: int, units: int, shortest: int) -> None:
-    """Raise, before anything is allocated, if what is to be recorded does not fit into memory."""
-    states = steps // record.states_every if record.states_every else 0
-    # a spike takes a chain, a unit and a step, eight bytes each; no neuron has more than one a refractory period
-    spikes = 24 * (steps // shortest) if record.spikes else 0
-    needed = chains * units * (states + spikes)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # parts are joined at the end: for a moment it is there twice
-    allowed = (
-        f"short enough for this machine's {memory / 2**30:.0f} GiB of memory; record less often, or fewer chains"
-    )
-    require(2 * needed < memory, "duration", allowed, f"one whose samples take {needed / 2**30:.3g} GiB")
 
 
 def _whole(number: object) -> bool:

@@ -282,16 +282,21 @@ class Joining:
         """Number of steps in the parts so far."""
         return self.parts[-1].stop - self.parts[0].start if self.parts else 0
 
+    def draws(self, every: int) -> int:
+        """Return the number of draws, ``every`` so many steps, in the parts so far."""
+        return self.parts[-1].stop // every - self.parts[0].start // every if self.parts else 0
+
     def add(self, part: Samples, *, apart: bool = False) -> None:
         """Take the next part; ``apart``: ``Occupancy`` keeps it apart from those before."""
-        earlier, self_counts = self.gathered, part.gathered
+        earlier, later = self.gathered, part.gathered
         if self.parts:
             assert self.parts[-1].stop == part.start, "parts of a run must follow each other"
-            self_counts = earlier + part.gathered
-            if apart and earlier.occupancy is not None and part.gathered.occupancy is not None:
-                occupancy = earlier.occupancy.beside(part.gathered.occupancy)
-                self_counts = dataclasses.replace(self_counts, occupancy=occupancy)
-        self.gathered = self_counts
+            self.gathered = earlier + later
+            if apart and earlier.occupancy is not None and later.occupancy is not None:
+                occupancy = earlier.occupancy.beside(later.occupancy)
+                self.gathered = dataclasses.replace(self.gathered, occupancy=occupancy)
+        else:
+            self.gathered = later
         self.parts.append(dataclasses.replace(part, gathered=Gathered()))
 
     def joined(self) -> Samples:

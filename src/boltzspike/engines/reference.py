@@ -5,6 +5,7 @@ The order of events in a step stands in ``boltzspike.program``; each of its four
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,7 @@ class ReferenceRunner:
         self.thresholds = [streams.poisson_thresholds(rate * p.dt) for rate in self.rates]
 
     approximation = "noise: exact Poisson, float64"
+    cpu = platform.machine()
 
     def init(self, *, seed: int, chains: int) -> ReferenceState:
         """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""

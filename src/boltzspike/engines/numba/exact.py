@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from boltzspike import streams
+from boltzspike.engines.numba.versions import instruction_set
 from boltzspike.program import FREE, Program
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 
@@ -149,6 +150,7 @@ class ExactRunner:
         """Gather the tables that depend on the program alone."""
         self.program = p = program
         self.threads = threads
+        self.cpu = instruction_set()
         n, sources = p.background_rates.shape
         tables = [[streams.poisson_thresholds(rate * p.dt) for rate in rates] for rates in p.background_rates]
         lengths = np.array([[len(table) for table in row] for row in tables], dtype=np.int64).reshape(n, sources)

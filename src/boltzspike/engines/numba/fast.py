@@ -20,6 +20,7 @@ from boltzspike.engines.numba.row import FIELDS, ROW, Block, Output, V
 from boltzspike.engines.numba.scaled import CHAIN_LANES_UP_TO, Layout, scale, unsupported
 from boltzspike.engines.numba.simd import LANES
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
+from boltzspike.engines.numba.versions import instruction_set
 from boltzspike.program import Program
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, in_passes
 
@@ -69,6 +70,7 @@ class FastRunner:
         assert reason is None, reason
         self.program = program
         self.threads = threads
+        self.cpu = instruction_set()
         self.slots = program.delay_steps + 1
         layout = layout or ("chains" if program.n_units <= CHAIN_LANES_UP_TO else "units")
         self.scaled = scaled = scale(program, layout, law)
