@@ -77,8 +77,8 @@ def sample(
 ) -> None:
     """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution.
 
-    Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial; the
-    exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing.
+    Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial;
+    the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing.
     """
     from boltzspike import pipeline
     from boltzspike.errors import Interrupted, ValidationError

@@ -246,7 +246,7 @@ def _read_result(path: Path) -> Result:
             states = None
             if "states" in dataset:
                 states = dataset["states"].transpose("chain", "draw", "unit").to_numpy().astype(np.int8)
-            arrays = {name: dataset[name].to_numpy() for name in dataset.data_vars if name != "states"}
+            arrays = {str(name): array.to_numpy() for name, array in dataset.data_vars.items() if name != "states"}
     except Exception as error:  # h5py, h5netcdf and xarray each raise their own kinds on a damaged file
         raise ValidationError(f"{path}: can't be read as a boltzspike result ({error})") from None
     if attributes.get("format") != "boltzspike":

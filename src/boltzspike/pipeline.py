@@ -665,6 +665,7 @@ def _check_target(where: str, translation: Translation, machine: BoltzmannMachin
 
 
 def _check_dt(calibration: Calibration, dt: float) -> None:
+    require(bool(np.isfinite(dt)) and dt > 0, "dt", "> 0 ms", dt)
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
             f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "

@@ -7,6 +7,7 @@ import signal as signals
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,16 +95,18 @@ def in_chunks(
     joining = Joining()
     ends = [steps * (k + 1) // parts for k in range(parts)]
     chunk = least
-    while joining.steps < steps and requests.signal is None:
-        done, begun = joining.steps, time.perf_counter()
-        now = min(chunk, next(end for end in ends if end > done) - done)
-        part, state = runner.run(state, now, record)
-        joining.add(part, apart=done in ends)
-        if progress:
-            progress(joining.steps, steps)
-        seconds = max(time.perf_counter() - begun, 1e-6)
-        # no more than ten times longer: the first chunks are not typical
-        chunk = max(1, int(now * min(CHUNK_SECONDS / seconds, 10)))
+    # a thread of its own: in the main one, Python would not look at signals until a compiled loop is done
+    with ThreadPoolExecutor(1) as worker:
+        while joining.steps < steps and requests.signal is None:
+            done, begun = joining.steps, time.perf_counter()
+            now = min(chunk, next(end for end in ends if end > done) - done)
+            part, state = worker.submit(runner.run, state, now, record).result()
+            joining.add(part, apart=done in ends)
+            if progress:
+                progress(joining.steps, steps)
+            seconds = max(time.perf_counter() - begun, 1e-6)
+            # no more than ten times longer: the first chunks are not typical
+            chunk = max(1, int(now * min(CHUNK_SECONDS / seconds, 10)))
     return joining, state
 
 
