@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boltzspike.pipeline import Progress
     from boltzspike.result import Result
     from boltzspike.translation import Translation
+    from boltzspike.translation.budget import Budget
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,6 +64,7 @@ def sample(
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
+    budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -98,6 +100,8 @@ def sample(
             progress=progress,
         )
     _print_result(result, all_units=all_units)
+    if budget:
+        _print_budget(result.error_budget(threads=threads))
     if output is not None:
         result.save(output, force=force)
         print(f"wrote {output}")
@@ -530,6 +534,14 @@ def _print_result(result: Result, *, all_units: bool) -> None:
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
     print(f"engine: {how['engine']}, {how['approximation']}")
+
+
+def _print_budget(budget: Budget) -> None:
+    rows = [[share.cause, f"{share.value:+.5f}", f"{share.error:.5f}"] for share in budget.shares]
+    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", ""])
+    rows.append(["bias of D_KL, as measured", f"{budget.bias:+.5f}", f"{budget.bias_error:.5f}"])
+    rows.append(["sampling noise (floor)", f"{budget.floor:+.5f}", ""])
+    _print_table(["where D_KL comes from", "share", "+-"], rows)
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

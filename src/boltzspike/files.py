@@ -219,6 +219,7 @@ def _save_result(result: Result, path: Path, *, force: bool) -> None:
             "machine": encode(document(result.machine)),
             "calibration": encode(document(result.calibration)),
             "network": encode(document(result.network)),
+            "translation": encode(document(result.translation)),
             "clamp": encode({str(unit): value for unit, value in result.clamp.items()}),
             "simulated": np.asarray(result.simulated, dtype=np.int64),
             "configuration": encode(dict(result.configuration)),
@@ -261,6 +262,7 @@ def _read_result(path: Path) -> Result:
         clamp={int(unit): value for unit, value in decoded("clamp").items()},
         calibration=from_document(decoded("calibration"), f"{path}: calibration"),
         network=from_document(decoded("network"), f"{path}: network"),
+        translation=from_document(decoded("translation"), f"{path}: translation"),
         samples=Samples(
             start=int(attributes["start_step"]),
             stop=int(attributes["stop_step"]),

@@ -19,22 +19,32 @@ from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
 from boltzspike.diagnostics import joint, pairs
 from boltzspike.engines import get_engine
-from boltzspike.errors import BoltzspikeError, BoltzspikeWarning, CalibrationError, ValidationError, require
+from boltzspike.errors import (
+    BoltzspikeError,
+    BoltzspikeWarning,
+    CalibrationError,
+    UnsupportedFeature,
+    ValidationError,
+    require,
+)
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import Control, Neuron, with_control
+from boltzspike.model.neuron import LIF, Control, CurrentLIF, Neuron, with_control
 from boltzspike.model.synapse import Synapse
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
 from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
+from boltzspike.theory.exact import all_states
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.theory.predict import predict
 from boltzspike.translation import Translation, translate
+from boltzspike.translation.budget import Budget, mean_trace
+from boltzspike.translation.budget import error_budget as compute_budget
 from boltzspike.translation.psp import network_of
 from boltzspike.translation.teaching import network_calibration, teach
 from boltzspike.translation.tuned import GROUPS, Moments, Step
@@ -347,6 +357,101 @@ def tune(
     )
 
 
+def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:
+    """Return how much of the bias of a result comes from which idealisation that the network gives up.
+
+    The network is simulated again with one thing changed: memoryless units with its PSPs, and with its response;
+    current-based neurons of the same mean membrane and noise; the delay longer by
+    a step; half the step.
+
+    Parameters
+    ----------
+    result
+        Of ``sample`` with LIF neurons, exponential synapses of one time constant, and at most 12 free units.
+    duration
+        Biological time per chain of each variant in ms; ``None``: that of the result.
+    """
+    from boltzspike import abstract
+
+    calibration, network, translation = result.calibration, result.network, result.translation
+    if calibration is None or network is None or translation is None:
+        raise ValidationError("error_budget: needs a result of LIF neurons, made by this version")
+    neuron, synapse, how = calibration.neuron, network.synapse, result.configuration
+    one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
+    if not one_time or how["clamping"] != "bias" or synapse.plasticity not in ("renewing", "additive"):
+        raise UnsupportedFeature(
+            "error_budget: needs exponential synapses of one time constant, renewing or additive, clamping='bias'"
+        )
+    dt, chains, target = how["dt_ms"], how["chains"], _plain(result.target())
+    duration = how["duration_ms"] if duration is None else duration
+    tau, n = round(neuron.tau_refrac / dt), target.n_units
+    weights, biases = np.asarray(translation.effective_weights), np.asarray(translation.effective_biases)
+    groups = min(chains, 16)
+
+    def grouped(samples: Samples) -> Array:
+        assert samples.states is not None
+        return np.stack([joint(states) for states in np.array_split(samples.states, groups)])
+
+    def simulated(of: SpikingNetwork, step: float = dt) -> Array:
+        every = Record(states_every=round(neuron.tau_refrac / step))
+        seed = how["seed"] + 1
+        return grouped(_run(of, duration, chains, step, seed, how["engine"], threads, every, burn_in=1000.0)[0])
+
+    curve_at = np.linspace(-9, 9, 37)
+    mu = calibration.u0 + calibration.alpha * curve_at
+    p_of_u, _ = predict(neuron, calibration.background, mu, method="density")
+
+    def memoryless(response: Callable[[Array], Array]) -> Array:
+        runner = abstract.Neural(
+            weights, biases, tau=tau, response=response, trace=synapse.plasticity, tau_syn=neuron.tau_syn_exc / dt,
+            dt=dt, threads=threads or os.cpu_count() or 1,
+        )  # fmt: skip
+        _, state = runner.run(runner.init(seed=how["seed"], chains=chains), 100 * tau, Record())
+        return grouped(runner.run(state, round(duration / dt), Record(states_every=tau))[0])
+
+    delay = dt if synapse.delay is None else synapse.delay
+    late = dataclasses.replace(synapse, delay=delay + dt)
+    fine = dataclasses.replace(synapse, delay=delay)
+    with_currents = translation
+    if isinstance(neuron, LIF):
+        with_currents = dataclasses.replace(translation, calibration=_current_based(calibration))
+    variants = {
+        "traces": memoryless(lambda u: 1 / (1 + np.exp(-u))),
+        "response": memoryless(lambda u: np.interp(u, curve_at, p_of_u)),
+        "currents": simulated(with_currents.network),
+        "delay": simulated(dataclasses.replace(network, synapse=late)),
+        "step": simulated(dataclasses.replace(network, synapse=fine), dt / 2),
+        "network": grouped(result.samples),
+    }
+    marginals = variants["network"].mean(axis=0) @ all_states(n)
+    traces = mean_trace(marginals, tau, neuron.tau_syn_exc / dt, synapse.plasticity == "renewing")
+    divergence = result.kl_divergence()
+    return compute_budget(
+        target, variants, weights @ (traces - marginals), (weights, biases), bias=divergence.bias,
+        bias_error=divergence.error, floor=divergence.floor,
+    )  # fmt: skip
+
+
+def _current_based(calibration: Calibration) -> Calibration:
+    """Return the calibration of a current-based neuron of the same mean membrane and the same noise."""
+    neuron, background = calibration.neuron, calibration.background
+    assert isinstance(neuron, LIF)
+    rates, weights = np.asarray(background.rates), np.asarray(background.weights)
+    reversal = np.where(weights > 0, neuron.e_rev_exc, neuron.e_rev_inh)
+    same = CurrentLIF(
+        c_m=neuron.c_m,
+        tau_m=membrane_statistics(neuron, background).tau_eff,
+        v_rest=neuron.v_rest,
+        v_reset=neuron.v_reset,
+        v_thresh=neuron.v_thresh,
+        tau_refrac=neuron.tau_refrac,
+        tau_syn_exc=neuron.tau_syn_exc,
+        tau_syn_inh=neuron.tau_syn_inh,
+    )
+    currents = PoissonBackground(rates=rates, weights=np.abs(weights) * (reversal - neuron.v_thresh))
+    return calibrate(same, currents, control="v_rest")
+
+
 def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = None) -> WorkingPoint:
     """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method.
 
@@ -547,6 +652,7 @@ def sample(
         clamp=evidence,
         calibration=None if translation is None else calibration,
         network=None if translation is None else translation.network,
+        translation=translation,
         samples=samples,
         simulated=free,
         configuration=configuration,
