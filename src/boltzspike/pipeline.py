@@ -408,7 +408,7 @@ def _run(
     least = max(record.states_every or 1, int(program.refractory_steps.max()))
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    _check_memory(record, steps, chains, program.n_units, int(program.refractory_steps.min()))
+    _check_memory(record, steps, chains, program.n_units, program.shortest_refractory)
     started = time.perf_counter()
     runner = get_engine(engine, threads=threads).prepare(program)
     state = runner.init(seed=seed, chains=chains)

@@ -106,7 +106,7 @@ def _check_units(course: Course, columns: int | None) -> None:
 
 def _index(value: object, where: str) -> int:
     require(isinstance(value, int | np.integer) and not isinstance(value, bool), where, "integers", value)
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)  # type: ignore[call-overload]
 
 
 def _array(value: object, where: str, *, ndims: tuple[int, ...]) -> Array:
