@@ -105,6 +105,15 @@ class RefractoryLaw:
     first: Array
     """Shape (n + 1,), int64."""
 
+    def periods(self, words: Array, units: Array) -> Array:
+        """Return the refractory period in steps of each unit for its random word; arrays broadcast."""
+        words, units = np.broadcast_arrays(words, units)
+        steps = self.shortest[units]
+        for unit in np.unique(units):
+            table = self.thresholds[self.first[unit] : self.first[unit + 1]]
+            steps[units == unit] += np.searchsorted(table, words[units == unit], side="right")
+        return steps
+
 
 def compile_courses(
     network: SpikingNetwork, dt: float, clamp: Array, rates: Array, grid: Callable[[float, str], int]

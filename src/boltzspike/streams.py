@@ -55,23 +55,22 @@ def words(seed: int, chains: np.ndarray, units: np.ndarray, step: int, sources: 
     return np.stack(drawn[:sources], axis=-1) if sources else np.empty((*c2.shape, 0), dtype=np.uint64)
 
 
-def refractory_words(seed: int, chains: np.ndarray, units: np.ndarray, step: int) -> np.ndarray:
-    """Return the 32-bit words that draw refractory periods after the spikes of a step, (chains, units), uint64."""
-    return _first_words(seed, chains, units, step, REFRACTORY_BLOCK)[0]
+def refractory_words(seed: int, chains: np.ndarray, units: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
+    """Return the 32-bit word, as uint64, that draws the refractory period after each spike; arrays broadcast."""
+    return _block_words(seed, chains, units, steps, REFRACTORY_BLOCK)[0]
 
 
 def pool_words(seed: int, chains: np.ndarray, sources: int, step: int) -> np.ndarray:
     """Return the 32-bit words of the shared background of a step, shape (chains, sources), uint64."""
     blocks = np.arange(-(-sources // SOURCES_PER_CALL))
-    drawn = np.stack(_first_words(seed, chains, blocks, step, POOL_BLOCK), axis=-1)
+    drawn = np.stack(_block_words(seed, chains[:, None], blocks, step, POOL_BLOCK), axis=-1)
     return drawn.reshape(len(chains), -1)[:, :sources]
 
 
-def _first_words(seed, chains, units, step, block):
-    c2, c3 = np.meshgrid(units.astype(np.uint64), chains.astype(np.uint64))
-    c1 = np.uint64(step >> 32) | np.uint64(block << 16)
-    key = np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32)
-    return philox4x32(np.full_like(c2, step & 0xFFFFFFFF), np.full_like(c2, c1), c2, c3, *key)
+def _block_words(seed, chains, units, steps, block):
+    c0, c2, c3 = np.broadcast_arrays(*(np.asarray(counter, dtype=np.uint64) for counter in (steps, units, chains)))
+    c1 = (c0 >> _SHIFT) | np.uint64(block << 16)
+    return philox4x32(c0 & _MASK, c1, c2, c3, np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32))
 
 
 def poisson_counts(words: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ class ReferenceRunner:
     def run(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
         """Advance by ``steps``."""
         p = self.program
-        chains = len(state.u)
+        chains, units = len(state.u), np.arange(p.n_units)
         u, excitation, inhibition = state.u.copy(), state.excitation.copy(), state.inhibition.copy()
         rising_exc, rising_inh = state.rising_exc.copy(), state.rising_inh.copy()
         last_spike, under_way = state.last_spike.copy(), state.under_way.copy()
@@ -170,7 +170,8 @@ class ReferenceRunner:
             under_way[step % slots] = np.where(spiked, carried, NO_SPIKE)
             last_spike = np.where(spiked, step, last_spike)
             if p.refractory_law is not None:
-                held = np.where(spiked, self._drawn_refractory(state.seed, chains, step), held)
+                words = streams.refractory_words(state.seed, np.arange(chains)[:, None], units, step)
+                held = np.where(spiked, p.refractory_law.periods(words, units), held)
 
             # 4. Decay
             excitation[:] = (excitation + rising_exc * np.e * p.dt / p.tau_syn_exc) * self.decay_exc
@@ -184,7 +185,7 @@ class ReferenceRunner:
                 voltages.append(u)
             if record.spikes:
                 chain, unit = np.nonzero(spiked)
-                emitted.append(np.stack([chain, np.full_like(chain, step), unit, held[chain, unit]]))
+                emitted.append(np.stack([chain, np.full_like(chain, step), unit]))
 
         after = ReferenceState(
             seed=state.seed,
@@ -255,28 +256,21 @@ class ReferenceRunner:
             amount = -np.expm1(-amount * self.program.dt / tau_syn[synapses.target])
         return (synapses.into_target @ (amount * np.maximum(sign * synapses.weight, 0)).T).T
 
-    def _drawn_refractory(self, seed: int, chains: int, step: int) -> Array:
-        """Return the refractory period of each unit, were it to spike in this step, shape (chains, units)."""
-        law = self.program.refractory_law
-        assert law is not None
-        words = streams.refractory_words(seed, np.arange(chains), np.arange(self.program.n_units), step)
-        tables = np.split(law.thresholds, law.first[1:-1])
-        counts = [np.searchsorted(table, words[:, k], side="right") for k, table in enumerate(tables)]
-        return law.shortest + np.stack(counts, axis=1)
-
     def _spikes(self, emitted: list[Array], state: ReferenceState, stop: int) -> Spikes:
-        chain, step, unit, held = np.concatenate(emitted, axis=1) if emitted else np.zeros((4, 0), dtype=np.int64)
+        chain, step, unit = np.concatenate(emitted, axis=1) if emitted else np.zeros((3, 0), dtype=np.int64)
         order = np.lexsort((unit, step, chain))
+        chain, unit, step = chain[order], unit[order], step[order]
+        law, words = self.program.refractory_law, streams.refractory_words(state.seed, chain, unit, step)
         return Spikes(
-            chain=chain[order],
-            unit=unit[order],
-            step=step[order],
+            chain=chain,
+            unit=unit,
+            step=step,
             before=state.last_spike,
             refractory_steps=self.program.refractory_steps,
             start=state.step,
             stop=stop,
-            drawn=held[order] if self.program.refractory_law is not None else None,
-            drawn_before=state.held if self.program.refractory_law is not None else None,
+            drawn=None if law is None else law.periods(words, unit),
+            drawn_before=None if law is None else state.held,
         )
 
 
