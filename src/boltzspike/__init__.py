@@ -19,10 +19,11 @@ from boltzspike.errors import (
     ValidationError,
 )
 from boltzspike.model import presets
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
+from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.result import Result
@@ -38,15 +39,20 @@ __all__ = [
     "CurrentLIF",
     "MissingDependency",
     "NetworkCalibration",
+    "Piecewise",
     "PoissonBackground",
+    "RandomRefractory",
+    "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
+    "SharedBackground",
     "SpikingNetwork",
     "Synapse",
     "Translation",
     "UnsupportedFeature",
     "ValidationError",
+    "Wave",
     "calibrate",
     "calibrate_many",
     "calibrate_network",

@@ -401,9 +401,11 @@ def error_budget(result: Result, *, duration: float | None = None, threads: int 
     mu = calibration.u0 + calibration.alpha * curve_at
     p_of_u, _ = predict(neuron, calibration.background, mu, method="density")
 
+    trace: Any = synapse.plasticity
+
     def memoryless(response: Callable[[Array], Array]) -> Array:
         runner = abstract.Neural(
-            weights, biases, tau=tau, response=response, trace=synapse.plasticity, tau_syn=neuron.tau_syn_exc / dt,
+            weights, biases, tau=tau, response=response, trace=trace, tau_syn=neuron.tau_syn_exc / dt,
             dt=dt, threads=threads or os.cpu_count() or 1,
         )  # fmt: skip
         _, state = runner.run(runner.init(seed=how["seed"], chains=chains), 100 * tau, Record())
@@ -754,7 +756,7 @@ def _run(
     return _advance(
         lambda: get_engine(engine, threads=threads).prepare(program), program.n_units, duration, chains, dt, seed,
         threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
-        shortest=int(program.refractory_steps.min()), progress=progress,
+        shortest=program.shortest_refractory, progress=progress,
     )  # fmt: skip
 
 
