@@ -20,6 +20,7 @@ from boltzspike.errors import (
 )
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
+from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
@@ -30,6 +31,7 @@ from boltzspike.translation import translate
 
 __all__ = [
     "LIF",
+    "BayesianNetwork",
     "BoltzmannMachine",
     "BoltzspikeError",
     "BoltzspikeWarning",
