@@ -1,6 +1,6 @@
 """Exact sums over products of factors: bucket elimination, and the posteriors of Bayesian networks by it.
 
-A factor is ``(scope, table)``: a tuple of variables and a non-negative array with one axis each. Elimination forms
+A factor is ``(scope, table)``: a tuple of variables and an array with one axis each. Elimination forms
 one clique per variable (R. Dechter, Bucket elimination: a unifying framework for reasoning, Artif. Intell. 113,
 1999); a second pass in the opposite direction gives the beliefs of all cliques.
 """
@@ -45,15 +45,17 @@ class Beliefs:
         return np.transpose(summed, [left.index(v) for v in variables])
 
 
-def beliefs(cardinalities: Sequence[int], factors: Sequence[Factor], *, largest: int = MAX_CLIQUE) -> Beliefs:
-    """Return log sum and clique marginals of ``prod_f table_f``, variables without a factor included.
+def beliefs(cardinalities: Sequence[int], logs: Sequence[Factor], *, largest: int = MAX_CLIQUE) -> Beliefs:
+    """Return log sum and clique marginals of ``prod_f exp(table_f)``, variables without a factor included.
+
+    All sums are formed in the log domain: large terms of opposite sign in different factors don't underflow.
 
     Parameters
     ----------
     cardinalities
         Number of states of each variable, shape (n,).
-    factors
-        The factors; pass a table of ones over a set of variables to have their joint marginal.
+    logs
+        The factors' logarithms, ``-inf`` allowed; pass zeros over a set of variables to have their joint marginal.
     largest
         Largest clique allowed, in table entries.
 
@@ -63,7 +65,7 @@ def beliefs(cardinalities: Sequence[int], factors: Sequence[Factor], *, largest:
         Before anything is allocated, where the order found needs a larger clique.
     """
     n = len(cardinalities)
-    order, width = elimination_order(cardinalities, [scope for scope, _ in factors])
+    order, width = elimination_order(cardinalities, [scope for scope, _ in logs])
     if width > largest:
         raise UnsupportedFeature(
             f"exact elimination needs a table of {width:.3g} entries ({8 * width / 2**30:.3g} GiB), "
@@ -75,41 +77,39 @@ def beliefs(cardinalities: Sequence[int], factors: Sequence[Factor], *, largest:
 
     def place(factor: Factor) -> int | None:
         nonlocal log_z
-        scope, table = factor
-        if not scope:
-            log_z += math.log(float(table)) if float(table) > 0 else -math.inf
+        if not factor[0]:
+            log_z += float(factor[1])
             return None
-        step = min(when[v] for v in scope)
+        step = min(when[v] for v in factor[0])
         buckets[step].append(factor)
         return step
 
-    for factor in factors:
+    for factor in logs:
         place(factor)
-    potentials: list[Factor] = []
-    messages: list[Factor] = []
+    conditionals: list[Factor] = []
     above: list[int | None] = []
     for step, variable in enumerate(order):
-        scope, table = _product([((variable,), np.ones(cardinalities[variable])), *buckets[step]])
-        peak = float(table.max())
-        if not peak > 0:
-            return Beliefs(log_z=-math.inf, cliques=())
-        table = table / peak
-        log_z += math.log(peak)
+        scope, table = product([((variable,), np.zeros(cardinalities[variable])), *buckets[step]], np.add)
+        buckets[step] = []
         axis = scope.index(variable)
-        message = (scope[:axis] + scope[axis + 1 :], table.sum(axis=axis))
-        potentials.append((scope, table))
-        messages.append(message)
-        above.append(place(message))
+        peak = table.max(axis=axis, keepdims=True)
+        # where nothing is possible the conditional stays zero
+        table = np.exp(table - np.where(np.isneginf(peak), 0.0, peak))
+        total = table.sum(axis=axis, keepdims=True)
+        with np.errstate(divide="ignore"):
+            message = np.log(total) + peak
+        conditionals.append((scope, table / np.where(total > 0, total, 1.0)))
+        above.append(place((scope[:axis] + scope[axis + 1 :], message.squeeze(axis))))
+    if not math.isfinite(log_z):
+        return Beliefs(log_z=-math.inf, cliques=())
     cliques: list[Factor] = [((), np.ones(()))] * n
     for step in reversed(range(n)):
-        scope, table = potentials[step]
+        scope, table = conditionals[step]
         parent = above[step]
         if parent is not None:
-            outer = _marginal(cliques[parent], messages[step][0])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.where(messages[step][1] > 0, outer / messages[step][1], 0.0)
-            table = _aligned(scope, (messages[step][0], ratio)) * table
-        cliques[step] = (scope, table / table.sum())
+            rest = tuple(v for v in scope if v != order[step])
+            table = table * aligned(scope, (rest, _marginal(cliques[parent], rest)))
+        cliques[step] = (scope, table)
     return Beliefs(log_z=log_z, cliques=tuple(cliques))
 
 
@@ -146,18 +146,18 @@ def elimination_order(cardinalities: Sequence[int], scopes: Sequence[tuple[int, 
     return order, 2.0**width
 
 
-def _product(factors: Sequence[Factor]) -> Factor:
+def product(factors: Sequence[Factor], multiply: np.ufunc = np.multiply) -> Factor:
     """Return the product over the union of the scopes, variables in the order in which they come."""
     scope = tuple(dict.fromkeys(v for s, _ in factors for v in s))
     if len(scope) > _MAX_AXES:
         raise UnsupportedFeature(f"exact elimination: a clique of {len(scope)} variables")
-    table = np.ones((1,) * len(scope))
-    for factor in factors:
-        table = table * _aligned(scope, factor)
+    table = aligned(scope, factors[0])
+    for factor in factors[1:]:
+        table = multiply(table, aligned(scope, factor))
     return scope, table
 
 
-def _aligned(scope: tuple[int, ...], factor: Factor) -> Array:
+def aligned(scope: tuple[int, ...], factor: Factor) -> Array:
     """Return a factor's table with the axes of ``scope``, of length one where it does not depend."""
     inner, table = factor
     axes = sorted(range(len(inner)), key=lambda axis: scope.index(inner[axis]))
@@ -232,7 +232,7 @@ def posterior(
     if free:
         factors.append((free, np.ones([network.cardinalities[v] for v in free])))
     cardinalities = [1 if v in fixed else c for v, c in enumerate(network.cardinalities)]
-    found = beliefs(cardinalities, factors)
+    found = beliefs(cardinalities, logarithms(factors))
     if not math.isfinite(found.log_z):
         given = ", ".join(f"{network.names[k]}={network.states[k][s]}" for k, s in fixed.items())
         raise ValidationError(f"evidence: must be possible, got {given or 'likelihoods'} of probability zero")
@@ -244,6 +244,12 @@ def posterior(
         table = np.zeros([network.cardinalities[v] for v in wanted])
         table[tuple(fixed.get(v, slice(None)) for v in wanted)] = found.marginal(free) if free else 1.0
     return Posterior(marginals=marginals, log_evidence=found.log_z, joint=table)
+
+
+def logarithms(factors: Sequence[Factor]) -> list[Factor]:
+    """Return the factors' logarithms, ``-inf`` where they are zero."""
+    with np.errstate(divide="ignore"):
+        return [(scope, np.log(table)) for scope, table in factors]
 
 
 def reduced_factors(
