@@ -10,6 +10,7 @@ A description goes in on the left, samples with honest error bars come out on th
 """
 
 from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
@@ -18,7 +19,7 @@ from boltzspike.errors import (
     UnsupportedFeature,
     ValidationError,
 )
-from boltzspike.model import presets
+from boltzspike.model import networks, presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
@@ -26,6 +27,7 @@ from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import calibrate, calibrate_many, design, read, response, sample
+from boltzspike.posterior import PosteriorResult
 from boltzspike.result import Result
 from boltzspike.translation import translate
 
@@ -37,9 +39,11 @@ __all__ = [
     "BoltzspikeWarning",
     "Calibration",
     "CalibrationError",
+    "Compiled",
     "CurrentLIF",
     "MissingDependency",
     "PoissonBackground",
+    "PosteriorResult",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
@@ -49,7 +53,9 @@ __all__ = [
     "ValidationError",
     "calibrate",
     "calibrate_many",
+    "compile_bayes",
     "design",
+    "networks",
     "presets",
     "read",
     "response",

@@ -14,15 +14,18 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
+from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.engines import get_engine
 from boltzspike.errors import BoltzspikeError, CalibrationError, ValidationError, require
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
+from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import Control, Neuron, with_control
 from boltzspike.model.synapse import Synapse
+from boltzspike.posterior import PosteriorResult
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
@@ -263,7 +266,7 @@ _DESIGN_PRECISION = 2e-3
 
 
 def sample(
-    machine: Machine,
+    machine: Machine | BayesianNetwork | Compiled,
     *,
     calibration: Calibration | None = None,
     duration: float = 1e5,
@@ -274,18 +277,21 @@ def sample(
     engine: str = "numba",
     dt: float = 0.1,
     clamp: Mapping[int | str, int] | None = None,
+    evidence: Evidence | None = None,
+    likelihoods: Mapping[str, object] | None = None,
     clamping: str = "bias",
     burn_in: float = 1000.0,
     draw_every: float | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Sample a Boltzmann machine with a network of LIF neurons.
+    """Sample a Boltzmann machine, or the posterior of a Bayesian network, with a network of LIF neurons.
 
     Parameters
     ----------
     machine
-        The target.
+        The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
+        for other ways pass what that function returns.
     calibration
         Of the neuron; ``None``: preset S1, from theory.
     duration
@@ -304,7 +310,11 @@ def sample(
     dt
         Time step in ms.
     clamp
-        Evidence, ``{unit name or index: 0 or 1}``.
+        Evidence about a machine, ``{unit name or index: 0 or 1}``.
+    evidence
+        Evidence about a Bayesian network, ``{variable: state}``.
+    likelihoods
+        Soft evidence about a Bayesian network, ``{variable: {state: likelihood}}``.
     clamping
         ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
         the target). ``"spikes"``: their neurons are held, firing at every chance or never.
@@ -314,7 +324,26 @@ def sample(
         ``None``: all cores.
     progress
         Called now and then with (steps done, steps in all).
+
+    Returns
+    -------
+    A ``Result``; for a Bayesian network a ``PosteriorResult``, which has ``posterior()`` and the like.
     """
+    compiled = None
+    if isinstance(machine, BayesianNetwork):
+        compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
+    elif isinstance(machine, Compiled):
+        compiled = machine
+    if compiled is machine or compiled is None:
+        given = [
+            name for name, value in (("evidence", evidence), ("likelihoods", likelihoods)) if value is not None
+        ]
+        hint = "clamp={unit: 0 or 1}" if compiled is None else "what was given to compile_bayes"
+        require(not given, ", ".join(given), f"left out here: this target takes {hint}", "values")
+    if compiled is not None:
+        require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
+        machine = compiled.machine
+    assert not isinstance(machine, BayesianNetwork | Compiled)
     if calibration is None:
         calibration = _default_calibration()
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
@@ -323,8 +352,8 @@ def sample(
             "calibrate at this dt, or from theory"
         )
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
-    evidence = clamp_indices(machine, clamp or {})
-    conditioned, free = machine.given(evidence)
+    clamped = clamp_indices(machine, clamp or {})
+    conditioned, free = machine.given(clamped)
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = conditioned.to_boltzmann() if isinstance(conditioned, RestrictedBoltzmannMachine) else conditioned
@@ -334,7 +363,7 @@ def sample(
 
     samples, how = _run(
         network, duration, chains, dt, seed, engine, threads, record, burn_in=burn_in,
-        clamp=evidence if clamping == "spikes" else None, progress=progress,
+        clamp=clamped if clamping == "spikes" else None, progress=progress,
     )  # fmt: skip
     configuration = {
         "duration_ms": duration,
@@ -354,15 +383,11 @@ def sample(
         },
         "machine": platform.machine(),
     }
-    return Result(
-        machine=machine,
-        clamp=evidence,
-        calibration=calibration,
-        network=network,
-        samples=samples,
-        simulated=free,
-        configuration=configuration,
-    )
+    fields: dict[str, Any] = {
+        "machine": machine, "clamp": clamped, "calibration": calibration, "network": network, "samples": samples,
+        "simulated": free, "configuration": configuration,
+    }  # fmt: skip
+    return Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
 
 
 @functools.cache

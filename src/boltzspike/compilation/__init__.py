@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boltzspike.compilation.auxiliary import Auxiliary, Fit, by_assignments, by_fit, by_monomials, settings
+from boltzspike.compilation.auxiliary import Auxiliary, Fit, by_assignments, by_fit, by_monomials
+from boltzspike.compilation.check import invalid_share, machine_errors, machine_logs
 from boltzspike.compilation.encoding import Encoding, Polynomial, add, encode, polynomial
 from boltzspike.compilation.simplify import Simplified, simplify
 from boltzspike.errors import UnsupportedFeature, ValidationError, require, suggestion
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
-from boltzspike.theory.elimination import Beliefs, Factor, aligned, beliefs, logarithms
+from boltzspike.theory.elimination import Factor, aligned, beliefs
 
 ROUTES = {
     "fitted": "few auxiliary units of moderate weights, fitted to each factor",
@@ -25,7 +26,7 @@ ROUTES = {
     "assignments": "one auxiliary unit for each setting of a factor (Pecevski et al. 2011, Probst et al. 2015)",
 }
 DEPTHS = {"fitted": 9.0, "monomials": 18.0, "assignments": 9.0}
-"""Probabilities of zero become exp(-depth) of the factor's largest entry: the smaller, the stronger the weights."""
+"""Probabilities of zero become exp(-depth) of their factor's largest entry; depth takes strong weights."""
 MAX_UNITS = 4096
 _PENALTY_ROUNDS = 6
 _MOST_INVALID = 3.0
@@ -77,6 +78,10 @@ class Compiled:
     """A Bayesian network under evidence as a Boltzmann machine."""
 
     network: BayesianNetwork
+    evidence: Mapping[int, int]
+    """Observed variables and their states, by index."""
+    likelihoods: Mapping[int, Array]
+    """Soft evidence, by variable index."""
     simplified: Simplified
     encodings: Mapping[int, Encoding]
     """By variable; the states that an encoding numbers are the variable's possible ones."""
@@ -119,8 +124,8 @@ def compile_bayes(
     """Compile a Bayesian network under evidence to a Boltzmann machine over units and auxiliary units.
 
     Evidence is absorbed into the tables, impossible states drop out, deterministic variables are substituted into
-    their children and decoded on read-out. Terms of the log-probability of order <= 2 in the units are exact; those
-    of higher order take auxiliary units.
+    their children and decoded on read-out. Terms of the log-probability of order <= 2 in the units are exact;
+    those of higher order take auxiliary units.
 
     Parameters
     ----------
@@ -137,9 +142,9 @@ def compile_bayes(
     encoding
         Of variables of more than two states: ``"one-hot"``, ``"domain-wall"`` or ``"bits"``.
     depth
-        Impossible combinations and invalid patterns get exp(-depth) of the largest probability; ``None``: by route.
+        Impossible combinations and invalid patterns get about exp(-depth); ``None``: by route, ``DEPTHS``.
     bound
-        Soft bound on the auxiliary units' weights (``"fitted"``), or their strength M (``"assignments"``: 2 bound).
+        Soft bound on the auxiliary units' weights (``"fitted"``); half their strength M (``"assignments"``).
     tolerance
         Root mean squared error of a log factor at which no further auxiliary unit is added (``"fitted"``).
     check
@@ -161,7 +166,8 @@ def compile_bayes(
     started = time.perf_counter()
     fixed = network.evidence_indices(evidence or {})
     wanted = None if variables is None else [network.index(name) for name in variables]
-    simple = simplify(network, fixed, network.likelihood_arrays(likelihoods or {}), wanted)
+    soft = network.likelihood_arrays(likelihoods or {})
+    simple = simplify(network, fixed, soft, wanted)
     if not simple.sampled:
         raise ValidationError("evidence: must leave something to sample, but every variable follows from it")
     encodings, names = _encodings(network, simple, encoding)
@@ -197,13 +203,13 @@ def compile_bayes(
         machine = _machine(penalised, auxiliaries, names)
         if not (check or strengths):
             break
-        logs = _machine_logs(machine, auxiliaries, encodings)
+        logs = machine_logs(machine, auxiliaries, encodings)
         try:
             got = beliefs([2] * len(names), logs)
         except UnsupportedFeature as error:
             why = str(error)
             break
-        invalid = {v: _invalid(got, encodings[v]) for v in strengths}
+        invalid = {v: invalid_share(got, encodings[v]) for v in strengths}
         # penalties are bounds for one variable at a time: where several fail together, raise them
         weak = [v for v, share in invalid.items() if share > _MOST_INVALID * math.exp(-depth)]
         if not weak:
@@ -215,22 +221,36 @@ def compile_bayes(
     marginal_error = divergence = None
     if check and got is not None:
         try:
-            marginal_error, divergence = _errors(logs, got, simple, encodings)
+            marginal_error, divergence = machine_errors(logs, got, simple, encodings)
             why = ""
         except UnsupportedFeature as error:
             why = str(error)
     report = Report(
-        route=route, encoding=encoding, n_variables=len(encodings), n_units=machine.n_units,
-        n_auxiliary=len(auxiliaries), largest_weight=float(magnitude.max(initial=0.0)),
-        largest_bias=float(np.abs(machine.biases).max()), clipped=clipped, residual=residual, seconds=seconds,
-        marginal_error=marginal_error, kl_divergence=divergence,
-        invalid=None if got is None else max((_invalid(got, e) for e in encodings.values()), default=0.0),
+        route=route,
+        encoding=encoding,
+        n_variables=len(encodings),
+        n_units=machine.n_units,
+        n_auxiliary=len(auxiliaries),
+        largest_weight=float(magnitude.max(initial=0.0)),
+        largest_bias=float(np.abs(machine.biases).max()),
+        clipped=clipped,
+        residual=residual,
+        seconds=seconds,
+        marginal_error=marginal_error,
+        kl_divergence=divergence,
+        invalid=None if got is None else max((invalid_share(got, e) for e in encodings.values()), default=0.0),
         why_unknown=why,
-    )  # fmt: skip
+    )
     return Compiled(
-        network=network, simplified=simple, encodings=encodings, machine=machine, auxiliaries=tuple(auxiliaries),
+        network=network,
+        evidence=fixed,
+        likelihoods=soft,
+        simplified=simple,
+        encodings=encodings,
+        machine=machine,
+        auxiliaries=tuple(auxiliaries),
         report=report,
-    )  # fmt: skip
+    )
 
 
 def _encodings(network: BayesianNetwork, simple: Simplified, kind: str) -> tuple[dict[int, Encoding], list[str]]:
@@ -265,7 +285,7 @@ def _prior_guess(network: BayesianNetwork) -> list[Array]:
 
 
 def _clusters(factors: Sequence[Factor]) -> list[Factor]:
-    """Return the product of the factors as few of them: each one is merged into a larger one that holds its scope."""
+    """Return the product of the factors as few of them: each is merged into a larger one that holds its scope."""
     merged: list[Factor] = []
     for factor in sorted(factors, key=lambda f: -len(f[0])):
         for k, (scope, table) in enumerate(merged):
@@ -292,7 +312,7 @@ def _reduced(
     units = tuple(u for v in scope for u in encodings[v].units)
     if len(units) > MAX_FACTOR_UNITS:
         raise UnsupportedFeature(
-            f"a factor over {len(scope)} variables takes {len(units)} units; at most {MAX_FACTOR_UNITS} are possible"
+            f"a factor over {len(scope)} variables takes {len(units)} units, more than {MAX_FACTOR_UNITS}"
         )
     valid = [np.flatnonzero(encodings[v].state_of >= 0) for v in scope]
     blocks = []
@@ -330,7 +350,7 @@ def _reduced(
                 tolerance=tolerance,
                 bound=bound,
                 exact=by_monomials(part).auxiliaries,
-            )  # fmt: skip
+            )
         )
     for fit in fits:
         add(low, fit.terms)
@@ -383,72 +403,3 @@ def _machine(terms: Polynomial, auxiliaries: Sequence[Auxiliary], names: Sequenc
     return BoltzmannMachine(
         weights=weights, biases=biases, names=[*names, *(f"auxiliary {k + 1}" for k in range(len(auxiliaries)))]
     )
-
-
-def _machine_logs(
-    machine: BoltzmannMachine, auxiliaries: Sequence[Auxiliary], encodings: Mapping[int, Encoding]
-) -> list[Factor]:
-    """Return the machine as log tables over its units, the auxiliary ones summed out."""
-    n = machine.n_units - len(auxiliaries)
-    logs: list[Factor] = [((k,), np.array([0.0, machine.biases[k]])) for k in range(n)]
-    for j, k in np.argwhere(np.triu(machine.weights[:n, :n])):
-        logs.append(((int(j), int(k)), np.array([[0.0, 0.0], [0.0, machine.weights[j, k]]])))
-    for unit in auxiliaries:
-        m = len(unit.units)
-        logs.append((unit.units, unit.value(settings(m)).reshape((2,) * m)))
-    # zeros over the units of a variable keep them in one clique
-    logs += [(e.units, np.zeros((2,) * len(e.units))) for e in encodings.values()]
-    return logs
-
-
-def _invalid(got: Beliefs, encoding: Encoding) -> float:
-    """Return the probability that a variable's units show no state."""
-    return float(got.marginal(encoding.units).ravel()[encoding.state_of < 0].sum())
-
-
-def _errors(
-    logs: Sequence[Factor], got: Beliefs, simple: Simplified, encodings: Mapping[int, Encoding]
-) -> tuple[float, float]:
-    """Return the machine's largest marginal error and its D_KL from the exact posterior."""
-    exact = beliefs(
-        [len(possible) if v in encodings else 1 for v, possible in enumerate(simple.allowed)],
-        logarithms(simple.factors),
-    )
-    error = 0.0
-    for v, e in encodings.items():
-        flat = got.marginal(e.units).ravel()
-        shown = e.state_of >= 0
-        p = np.bincount(e.state_of[shown], weights=flat[shown], minlength=e.n_states)
-        error = max(error, float(np.abs(p / p.sum() - exact.marginal([v])).max()))
-    return error, _divergence(logs, got.log_z, exact, simple, encodings)
-
-
-def _divergence(
-    logs: Sequence[Factor], log_z: float, exact: Beliefs, simple: Simplified, encodings: Mapping[int, Encoding]
-) -> float:
-    """Return D_KL(exact || machine) from the machine's log tables over units: both are sums over cliques.
-
-    A state that several patterns show counts as its first one times their number.
-    """
-    owner = {u: v for v, e in encodings.items() for u in e.units}
-    patterns = {v: e.patterns() for v, e in encodings.items()}
-    expected = log_z - exact.log_z
-    for scope, table in simple.factors:
-        p = exact.marginal(scope)
-        expected += float(np.sum(p[p > 0] * np.log(table[p > 0])))
-    over_variables: dict[tuple[int, ...], Array] = {}
-    for units, table in logs:
-        variables = tuple(dict.fromkeys(owner[u] for u in units))
-        shape = [encodings[v].n_states for v in variables]
-        states = np.indices(shape)
-        index = []
-        for u in units:
-            axis = variables.index(owner[u])
-            position = encodings[owner[u]].units.index(u)
-            index.append(patterns[owner[u]][states[axis], position])
-        over_variables[variables] = over_variables.get(variables, np.zeros(shape)) + table[tuple(index)]
-    for v, e in encodings.items():
-        over_variables[(v,)] = over_variables[(v,)] + np.log(e.multiplicity)
-    for variables, table in over_variables.items():
-        expected -= float(np.sum(exact.marginal(variables) * table))
-    return expected

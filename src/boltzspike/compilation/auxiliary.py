@@ -4,11 +4,11 @@ An auxiliary unit h with weights w and bias c, summed out, adds ``softplus(c + w
 other units. Its interaction of a set S of units with equal |w| follows by Moebius inversion,
 ``I_S = sum_{T in S} (-1)^(|S|-|T|) softplus(c + w |T|)``.
 
-- ``"monomials"``: one unit for each term of order >= 3, w and c solved so that its interaction of that order is the
-  term, its lower ones taken out of the terms below. Exact to rounding.
+- ``"monomials"``: one unit for each term of order >= 3, w and c solved so that its interaction of that order is
+  the term, its lower ones taken out of the terms below. Exact to rounding.
 - ``"assignments"``: one unit for each setting of a factor's units but the least probable, on only there: the
-  auxiliary variables of D. Pecevski, L. Buesing, W. Maass, PLoS Comput. Biol. 7, e1002294 (2011), and D. Probst et
-  al., Front. Comput. Neurosci. 9, 13 (2015). Exact in the limit of strong weights M; the error is of order exp(-M).
+  auxiliary variables of D. Pecevski, L. Buesing, W. Maass, PLoS Comput. Biol. 7, e1002294 (2011), and D. Probst
+  et al., Front. Comput. Neurosci. 9, 13 (2015). Exact in the limit of strong weights M, to order exp(-M).
 - ``"fitted"``: as few units as reach a tolerance, fitted to the factor by bounded multi-start least squares.
 """
 
@@ -91,13 +91,13 @@ def _solve(order: int, theta: float) -> tuple[float, float]:
         while interaction(low) > theta and low > 1e-9:
             low /= 2
         if interaction(low) < theta <= interaction(high):
-            w = float(brentq(lambda x: interaction(x) - theta, low, high, xtol=1e-15, rtol=1e-15))
+            w = float(brentq(lambda x, f=interaction: f(x) - theta, low, high, xtol=1e-15, rtol=1e-15))
             best = min(best, (w, -w * (order - offset)))
     return best
 
 
 def _binomials(n: int) -> Array:
-    row = np.ones(1)
+    row: Array = np.ones(1)
     for _ in range(n):
         row = np.convolve(row, [1.0, 1.0])
     return row
@@ -160,7 +160,7 @@ def by_fit(
     exact: Sequence[Auxiliary],
     starts: int = 3,
 ) -> Fit:
-    """Return the smallest number of auxiliary units, at most that of the exact reduction, that reach the tolerance.
+    """Return as few auxiliary units as reach the tolerance, at most those of the exact reduction.
 
     Terms of order <= 2 and auxiliary units are fitted together by Levenberg-Marquardt, from the units found so far
     and one more at a few places.

@@ -92,13 +92,13 @@ def simplify(
 
 
 def _drop_impossible_states(network: BayesianNetwork, factors: list[Factor], allowed: list[Array]) -> list[Factor]:
-    """Remove, until none is left, states whose every entry in some factor is zero; single states leave the scopes."""
+    """Remove states whose entries in some factor are all zero, until none is left; single states leave scopes."""
     changed = True
     while changed:
         changed = False
-        for f, (scope, table) in enumerate(factors):
+        for scope, table in factors:
             for axis, v in enumerate(scope):
-                possible = table.any(axis=tuple(a for a in range(len(scope)) if a != axis))
+                possible = np.asarray(table.any(axis=tuple(a for a in range(len(scope)) if a != axis)))
                 if possible.all():
                     continue
                 if not possible.any():
