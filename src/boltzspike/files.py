@@ -16,7 +16,7 @@ import numpy as np
 
 from boltzspike.calibration import Calibration, ResponseCurve
 from boltzspike.errors import ValidationError, require, suggestion
-from boltzspike.formats import bayes
+from boltzspike.formats import bayes, ising
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
@@ -95,7 +95,8 @@ def _read_text(path: Path) -> Any:
             return parse(text, str(path))
     first = text.lstrip()[:40].partition("\n")[0]
     raise ValidationError(
-        f"{path}: no format that boltzspike knows (JSON, npz, netCDF, BIF, XMLBIF, UAI); it begins with {first!r}"
+        f"{path}: no format that boltzspike knows (JSON, npz, netCDF, BIF, XMLBIF, UAI, COO, qubo, rud); "
+        f"it begins with {first!r}"
     )
 
 
@@ -104,6 +105,9 @@ _TEXT_FORMATS: tuple[tuple[re.Pattern[str], Callable[[str, str], Any]], ...] = (
     (re.compile(_COMMENTS + r"network\b", re.DOTALL), bayes.parse_bif),
     (re.compile(r"\s*<"), bayes.parse_xmlbif),
     (re.compile(r"\s*(BAYES|MARKOV)\b"), bayes.parse_uai),
+    (re.compile(r"\s*#.*?vartype", re.IGNORECASE), ising.parse_coo),
+    (re.compile(r"(?:c.*\n|\s*\n)*p\s+qubo\b"), ising.parse_qubo),
+    (re.compile(r"\s*\d+[ \t]+\d+[ \t]*\r?\n"), ising.parse_rud),
 )
 
 

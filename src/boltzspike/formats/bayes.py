@@ -179,8 +179,10 @@ class _Bif:
             elif self.at("default"):
                 self.advance()
                 default = self.numbers(shape[-1], name)
+            elif not self.at("("):
+                self.fail("a row '(...)', 'table', 'default', 'property' or '}'")
             else:
-                self.expect("(")
+                self.advance()
                 row = []
                 for k, parent in enumerate(parents):
                     if k and self.at(","):
