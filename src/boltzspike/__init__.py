@@ -9,7 +9,7 @@ A description goes in on the left, samples with honest error bars come out on th
     result.marginals(), result.kl_divergence()
 """
 
-from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
 from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.errors import (
     BoltzspikeError,
@@ -26,10 +26,10 @@ from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMach
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline import calibrate, calibrate_many, design, read, response, sample
+from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.posterior import PosteriorResult
 from boltzspike.result import Result
-from boltzspike.translation import translate
+from boltzspike.translation import Translation, translate
 
 __all__ = [
     "LIF",
@@ -42,6 +42,7 @@ __all__ = [
     "Compiled",
     "CurrentLIF",
     "MissingDependency",
+    "NetworkCalibration",
     "PoissonBackground",
     "PosteriorResult",
     "ResponseCurve",
@@ -49,10 +50,12 @@ __all__ = [
     "Result",
     "SpikingNetwork",
     "Synapse",
+    "Translation",
     "UnsupportedFeature",
     "ValidationError",
     "calibrate",
     "calibrate_many",
+    "calibrate_network",
     "compile_bayes",
     "design",
     "networks",
@@ -61,4 +64,5 @@ __all__ = [
     "response",
     "sample",
     "translate",
+    "tune",
 ]

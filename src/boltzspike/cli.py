@@ -13,9 +13,12 @@ import typer
 
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
+    from boltzspike.compilation import Compiled
+    from boltzspike.model.boltzmann import Machine
     from boltzspike.pipeline import Progress
     from boltzspike.posterior import PosteriorResult
     from boltzspike.result import Result
+    from boltzspike.translation import Translation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +72,10 @@ def sample(
     chains: Chains = 64,
     seed: Seed = 1,
     neuron: NeuronOption = "S1",
-    rule: Annotated[str, typer.Option(help="Translation rule.")] = "psp",
+    rule: Annotated[
+        str | None,
+        typer.Option(help="Translation rule, psp or learned, or a tuned file.", show_default=False),
+    ] = None,
     plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
     clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
     engine: EngineOption = "numba",
@@ -82,26 +88,14 @@ def sample(
 ) -> None:
     """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer."""
     from boltzspike import pipeline
-    from boltzspike.compilation import Compiled, compile_bayes
-    from boltzspike.errors import ValidationError
+    from boltzspike.compilation import Compiled
     from boltzspike.files import check_writable
-    from boltzspike.model.bayesnet import BayesianNetwork
-    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
     from boltzspike.model.synapse import Synapse
     from boltzspike.posterior import PosteriorResult
 
     if output is not None:
         check_writable(output, force=force)
-    machine = pipeline.read(model)
-    if isinstance(machine, BayesianNetwork):
-        machine = compile_bayes(machine, parse_evidence(evidence), route=route, encoding=encoding)
-        print(f"{machine.report}")
-    elif not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
-        raise ValidationError(
-            f"{model}: must be a Boltzmann machine, RBM or Bayesian network, got a {type(machine).__name__}"
-        )
-    elif evidence:
-        raise ValidationError("evidence: is for Bayesian networks; a machine takes --clamp NAME=0 or NAME=1")
+    machine = _read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron)
     regime = calibration.verdict.regime
@@ -114,7 +108,7 @@ def sample(
             duration=biological,
             chains=chains,
             seed=seed,
-            rule=rule,
+            rule=_read_rule(rule),
             synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
             engine=engine,
             dt=dt,
@@ -134,11 +128,89 @@ def sample(
 
 
 @app.command()
+def tune(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
+    start: Annotated[
+        Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)
+    ] = None,
+    clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            help="Couple units that share a neighbour; default: yes, but not in an RBM.", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Runs at most.")] = 12,
+    tolerance: Annotated[float, typer.Option(help="D_KL at which to stop.")] = 1e-3,
+    duration: Duration = "100s",
+    chains: Chains = 64,
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
+    engine: EngineOption = "numba",
+    dt: Dt = 0.1,
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Tune a network in the loop until its moments are the target's; use it by sample --rule FILE.
+
+    The best parameters so far are written after every run, so that an interrupted tuning goes on with --start.
+    """
+    from boltzspike import pipeline
+    from boltzspike.errors import ValidationError
+    from boltzspike.files import check_writable
+    from boltzspike.model.synapse import Synapse
+    from boltzspike.translation import Translation
+    from boltzspike.translation.tuned import Step
+
+    check_writable(output, force=force)
+    machine = _read_machine(model)
+    begin = None
+    if start is not None:
+        begin = pipeline.read(start)
+        if not isinstance(begin, Translation):
+            raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
+    with _progress_bar("tuning") as progress:
+
+        def show(number: int, best: Step) -> None:
+            progress(number, steps)
+            print(f"run {number}: D_KL {best.error:.2g} +- {best.standard_error:.1g}", flush=True)
+            best.translation.save(output, force=True)
+
+        tuned = pipeline.tune(
+            machine,
+            calibration=None if begin is not None else _calibration(neuron),
+            start=begin,
+            synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+            clamp=parse_clamp(clamp),
+            fill=fill,
+            steps=steps,
+            tolerance=tolerance,
+            duration=parse_time(duration, "duration"),
+            chains=chains,
+            dt=dt,
+            seed=seed,
+            engine=engine,
+            threads=threads,
+            on_step=show,
+        )
+    tuned.save(output, force=True)
+    print(tuned.notes[-1])
+    print(f"wrote {output}")
+
+
+@app.command()
 def calibrate(
     neuron: NeuronOption = "S1",
     control: ControlOption = None,
     method: Annotated[str, typer.Option(help="density, burst (theories) or simulation.")] = "density",
     points: Annotated[int, typer.Option(help="Points of the response curve.")] = 21,
+    network: Annotated[
+        bool, typer.Option("--network", help="Learn the translation rule from small networks.")
+    ] = False,
+    networks: Annotated[int, typer.Option(help="Number of networks to learn from.")] = 250,
+    plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
     duration: Duration = "100s",
     chains: Chains = 16,
     seed: Seed = 1,
@@ -152,6 +224,7 @@ def calibrate(
     """Find the logistic of a neuron under its background: u0 and alpha, with errors and a verdict."""
     from boltzspike import pipeline
     from boltzspike.files import check_writable
+    from boltzspike.model.synapse import Synapse
 
     if output is not None:
         check_writable(output, force=force)
@@ -161,6 +234,12 @@ def calibrate(
         cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
         chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,
     )  # fmt: skip
+    if network:
+        with _progress_bar("learning from networks") as progress:
+            calibration = pipeline.calibrate_network(
+                calibration, synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+                networks=networks, dt=dt, seed=seed, engine=engine, threads=threads, progress=progress,
+            )  # fmt: skip
     _report_calibration(calibration, output, force=force)
     if plot is not None:
         x: Any = [calibration.control_at(bias) for bias in range(-6, 7)]
@@ -205,6 +284,9 @@ def _report_calibration(calibration: Calibration, output: Path | None, *, force:
     print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
     print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
     print(f"regime {calibration.verdict}")
+    if (learned := calibration.network) is not None:
+        print(f"network rule learned from {learned.networks} networks; D_KL expected on a family not among them:")
+        print("; ".join(f"{family} {error:.2g}" for family, error in zip(learned.families, learned.family_errors)))
     if output is not None:
         calibration.save(output, force=force)
         print(f"wrote {output}")
@@ -391,6 +473,47 @@ def _is_preset(name: str) -> bool:
     from boltzspike.model import presets
 
     return name in presets.ALL or not Path(name).is_file()
+
+
+def _read_machine(path: Path) -> Machine:
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+    from boltzspike.pipeline import read
+
+    machine = read(path)
+    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
+        raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+    return machine
+
+
+def _read_target(path: Path, evidence: dict[str, str], *, route: str, encoding: str) -> Machine | Compiled:
+    """Return the machine in a file, or the Bayesian network in it compiled under the evidence."""
+    from boltzspike.compilation import compile_bayes
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.bayesnet import BayesianNetwork
+    from boltzspike.pipeline import read
+
+    if isinstance(network := read(path), BayesianNetwork):
+        compiled = compile_bayes(network, evidence, route=route, encoding=encoding)
+        print(compiled.report)
+        return compiled
+    if evidence:
+        raise ValidationError("evidence: is for Bayesian networks; a machine takes --clamp NAME=0 or NAME=1")
+    return _read_machine(path)
+
+
+def _read_rule(rule: str | None) -> str | Translation | None:
+    """Return a rule's name as it is, and the translation in a file of that name."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.pipeline import read
+    from boltzspike.translation import RULES, Translation
+
+    if rule is None or rule in RULES or not Path(rule).exists():
+        return rule
+    translation = read(rule)
+    if not isinstance(translation, Translation):
+        raise ValidationError(f"{rule}: must be a translation, got a {type(translation).__name__}")
+    return translation
 
 
 def _read_calibration(path: str) -> Calibration:

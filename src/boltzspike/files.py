@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
 from boltzspike.errors import ValidationError, require, suggestion
 from boltzspike.formats import bayes, ising
 from boltzspike.model.background import PoissonBackground
@@ -25,6 +25,7 @@ from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
 from boltzspike.result import Result
 from boltzspike.samples import Samples
+from boltzspike.translation import Translation
 
 SCHEMA = 1
 """Version of the JSON and netCDF layouts; a file of a newer one is refused."""
@@ -41,7 +42,9 @@ _DESCRIPTIONS: dict[str, type] = {
         Synapse,
         SpikingNetwork,
         Calibration,
+        NetworkCalibration,
         ResponseCurve,
+        Translation,
     )
 }
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"

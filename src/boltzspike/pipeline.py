@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import importlib.resources
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
 from boltzspike.compilation import Compiled, compile_bayes
+from boltzspike.diagnostics import joint, pairs
 from boltzspike.engines import get_engine
-from boltzspike.errors import BoltzspikeError, CalibrationError, ValidationError, require
+from boltzspike.errors import BoltzspikeError, BoltzspikeWarning, CalibrationError, ValidationError, require
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
-from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
+from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import Control, Neuron, with_control
@@ -33,7 +38,12 @@ from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.theory.predict import predict
-from boltzspike.translation import translate
+from boltzspike.translation import Translation, translate
+from boltzspike.translation.psp import network_of
+from boltzspike.translation.teaching import network_calibration, teach
+from boltzspike.translation.tuned import GROUPS, Moments, Step
+from boltzspike.translation.tuned import tune as tune_in_the_loop
+from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -207,6 +217,181 @@ def calibrate_many(
     return found
 
 
+def calibrate_network(
+    calibration: Calibration,
+    *,
+    synapse: Synapse | None = None,
+    networks: int = 250,
+    duration: float = 3.2e6,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Return the calibration with the learned translation rule for networks of its neuron.
+
+    Small random networks of several families are simulated, and the parameters that were handed to them are
+    regressed on the machines that they turned out to be (``translation.learned``). It is done once for a neuron,
+    background and synapse.
+
+    Parameters
+    ----------
+    calibration
+        Of the neuron.
+    synapse
+        The recurrent synapse; ``None``: renewing.
+    networks
+        Number of networks.
+    duration
+        Biological time of each network in ms, all chains together.
+    chains, dt, seed, engine, threads
+        Of the simulation.
+    progress
+        Called with (networks done, networks in all).
+
+    Raises
+    ------
+    CalibrationError
+        Where the networks that can be learned from are too few.
+    """
+    _check_dt(calibration, dt)
+    require(_whole(networks) and networks >= 1, "networks", "an integer, at least 1", networks)
+    synapse = synapse or Synapse()
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def joint_of(weights: Array, biases: Array, number: int) -> Array:
+        network = network_of(weights, biases, calibration, synapse)
+        of_network = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = _run(
+            network, duration / chains, chains, dt, of_network, engine, threads, Record(states_every=half),
+            burn_in=500.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        return joint(samples.states)
+
+    examples = teach(joint_of, networks=networks, seed=seed, progress=progress)
+    learned = network_calibration(
+        examples, calibration, synapse, duration=duration, dt=dt, seed=seed, version=version("boltzspike")
+    )
+    return dataclasses.replace(calibration, network=learned)
+
+
+def tune(
+    machine: Machine,
+    *,
+    calibration: Calibration | None = None,
+    start: Translation | None = None,
+    synapse: Synapse | None = None,
+    clamp: Mapping[int | str, int] | None = None,
+    fill: bool | None = None,
+    steps: int = 12,
+    tolerance: float = 1e-3,
+    duration: float = 1e5,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    on_step: Callable[[int, Step], None] | None = None,
+) -> Translation:
+    """Return a translation tuned in the loop: the network's moments are brought to those of the target.
+
+    Give it to ``sample`` as ``rule``, with the same evidence.
+
+    Parameters
+    ----------
+    machine
+        The target.
+    calibration, synapse
+        As in ``sample``.
+    start
+        Where to begin, for example a translation tuned before; ``None``: the best rule without tuning.
+    clamp
+        Evidence: the machine of the other units given it is tuned.
+    fill
+        Whether units that share a neighbour may become coupled, which sparse machines with strong weights need;
+        ``False`` keeps the couplings of the target. ``None``: yes, but not for an RBM, which stays bipartite.
+    steps
+        Runs of the network at most.
+    tolerance
+        D_KL at which it stops.
+    duration
+        Biological time per chain of the longest runs, in ms.
+    chains, dt, seed, engine, threads
+        Of the runs.
+    on_step
+        Called after each run with its number and the best step so far, whose ``translation`` may be saved.
+    """
+    calibration = calibration or (start.calibration if start is not None else _default_calibration())
+    _check_dt(calibration, dt)
+    require(_whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
+    plain = _plain(machine.given(clamp_indices(machine, clamp or {}))[0])
+    if start is None:
+        start = translate(plain, with_network(calibration), synapse=synapse, states_of=working_point)
+    _check_target("start", start, plain)
+    if fill is None:
+        fill = not isinstance(machine, RestrictedBoltzmannMachine)
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def sampler(translation: Translation, number: int, share: float) -> Moments:
+        of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = _run(
+            translation.network, share * duration, chains, dt, of_run, engine, threads, Record(states_every=half),
+            burn_in=1000.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        group = np.array_split(samples.states, GROUPS)
+        pairs_of_group = np.stack([pairs(states) for states in group])
+        return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
+
+    return tune_in_the_loop(
+        start, working_point(plain), sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step
+    )
+
+
+def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = None) -> WorkingPoint:
+    """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method.
+
+    With ``clamp`` they are those under this evidence, the clamped units at their values.
+    """
+    conditioned, free = machine.given(clamp or {})
+    if conditioned.n_units <= ENUMERATED_UNITS:
+        point = enumerated(conditioned)
+    else:
+        states = _gibbs_states(conditioned)
+        point = WorkingPoint(
+            states=states,
+            probabilities=np.full(len(states), 1 / len(states)),
+            source=f"{len(states)} states by Gibbs sampling",
+        )
+    if not clamp:
+        return point
+    states = np.zeros((len(point.states), machine.n_units), dtype=np.int8)
+    states[:, list(clamp)] = list(clamp.values())
+    states[:, free] = point.states
+    return dataclasses.replace(point, states=states)
+
+
+def _gibbs_states(machine: BoltzmannMachine, chains: int = 512, sweeps: int = 100, kept: int = 20) -> Array:
+    rng = np.random.default_rng(0)
+    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
+    z = (rng.random((chains, len(biases))) < 0.5).astype(float)
+    states = []
+    for sweep in range(sweeps):
+        words = rng.random(z.shape)
+        for k in range(len(biases)):
+            z[:, k] = words[:, k] < expit(z @ weights[:, k] + biases[k])
+        if sweep >= sweeps - 2 * kept and sweep % 2:
+            states.append(z.astype(np.int8))
+    return np.concatenate(states)
+
+
+def _plain(machine: Machine) -> BoltzmannMachine:
+    return machine.to_boltzmann() if isinstance(machine, RestrictedBoltzmannMachine) else machine
+
+
 def design(
     neuron: Neuron,
     *,
@@ -272,7 +457,7 @@ def sample(
     duration: float = 1e5,
     chains: int = 64,
     seed: int = 1,
-    rule: str = "psp",
+    rule: str | Translation | None = None,
     synapse: Synapse | None = None,
     engine: str = "numba",
     dt: float = 0.1,
@@ -302,7 +487,8 @@ def sample(
         The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
         chains. Another engine, dt or version may give others.
     rule
-        Translation rule.
+        Translation rule, ``"psp"`` or ``"learned"``, or a ``Translation`` made before (of the machine under the
+        evidence); ``None``: the best that the calibration, or one that ships with this version, allows.
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
@@ -346,18 +532,23 @@ def sample(
     assert not isinstance(machine, BayesianNetwork | Compiled)
     if calibration is None:
         calibration = _default_calibration()
-    if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
-        raise ValidationError(
-            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
-            "calibrate at this dt, or from theory"
-        )
+    _check_dt(calibration, dt)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     clamped = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(clamped)
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
-    plain = conditioned.to_boltzmann() if isinstance(conditioned, RestrictedBoltzmannMachine) else conditioned
-    network = translate(plain, calibration, synapse=synapse, rule=rule)
+    plain = _plain(conditioned)
+    if isinstance(rule, Translation):
+        _check_target("rule", rule, plain)
+        translation = rule
+    else:
+        translation = translate(
+            plain, with_network(calibration), synapse=synapse, rule=rule, states_of=working_point
+        )
+    network = translation.network
+    for text in translation.warnings:
+        warnings.warn(text, BoltzspikeWarning, stacklevel=2)
     every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
     record = Record(states_every=every)
 
@@ -370,7 +561,9 @@ def sample(
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
-        "rule": rule,
+        "rule": translation.rule,
+        "predicted_d_kl": translation.predicted_error,
+        "translation": [*translation.notes, *translation.warnings],
         "engine": engine,
         "dt_ms": dt,
         "draw_every_ms": every * dt,
@@ -388,6 +581,44 @@ def sample(
         "simulated": free, "configuration": configuration,
     }  # fmt: skip
     return Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
+
+
+def with_network(calibration: Calibration) -> Calibration:
+    """Return the calibration with the learned rule of the preset of the same neuron, if it holds none."""
+    if calibration.network is not None:
+        return calibration
+    for name in presets.ALL:
+        shipped = _shipped(name)
+        if shipped is not None and shipped.same_neuron(calibration):
+            return dataclasses.replace(calibration, network=shipped.network)
+    return calibration
+
+
+@functools.cache
+def _shipped(preset: str) -> Calibration | None:
+    """Return the calibration, with its learned rule, that ships for a preset."""
+    file = importlib.resources.files("boltzspike") / "calibrations" / f"{preset}.json"
+    if not file.is_file():
+        return None
+    with importlib.resources.as_file(file) as path:
+        calibration: Calibration = files.read(path)
+    return calibration
+
+
+def _check_target(where: str, translation: Translation, machine: BoltzmannMachine) -> None:
+    if translation.machine != machine:
+        raise ValidationError(
+            f"{where}: the translation was made for another machine, or for other evidence "
+            f"({translation.machine.n_units} free units, here {machine.n_units}); make one for this"
+        )
+
+
+def _check_dt(calibration: Calibration, dt: float) -> None:
+    if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
+        raise ValidationError(
+            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
+            "calibrate at this dt, or from theory"
+        )
 
 
 @functools.cache
