@@ -13,8 +13,10 @@ import typer
 
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
+    from boltzspike.compilation import Compiled
     from boltzspike.model.boltzmann import Machine
     from boltzspike.pipeline import Progress
+    from boltzspike.posterior import PosteriorResult
     from boltzspike.result import Result
     from boltzspike.translation import Translation
     from boltzspike.translation.budget import Budget
@@ -26,9 +28,20 @@ app = typer.Typer(
     help="Neural sampling with leaky integrate-and-fire neurons in the high-conductance state.",
 )
 
-Model = Annotated[Path, typer.Argument(help="Boltzmann machine or RBM (JSON or npz).", show_default=False)]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        help="Boltzmann machine, RBM or Bayesian network: any format of docs/models.md.", show_default=False
+    ),
+]
 NeuronOption = Annotated[str, typer.Option(help="Preset (S1, S2, S5a, thesis, dodo) or a calibration file.")]
 Clamp = Annotated[list[str], typer.Option(help="Evidence NAME=0 or NAME=1; may be repeated.", show_default=False)]
+Evidence = Annotated[
+    list[str],
+    typer.Option(
+        help="Evidence about a Bayesian network, VARIABLE=STATE,...; may be repeated.", show_default=False
+    ),
+]
 Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e4ms or 2min.")]
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
@@ -49,6 +62,13 @@ SHOWN_UNITS = 20
 def sample(
     model: Model,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    evidence: Evidence = [],  # noqa: B006
+    route: Annotated[
+        str, typer.Option(help="How a Bayesian network is compiled: fitted, monomials, assignments.")
+    ] = "fitted",
+    encoding: Annotated[
+        str, typer.Option(help="Of variables of many states: one-hot, domain-wall, bits.")
+    ] = "one-hot",
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
@@ -68,20 +88,22 @@ def sample(
     output: Output = None,
     force: Force = False,
 ) -> None:
-    """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution."""
+    """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer."""
     from boltzspike import pipeline
+    from boltzspike.compilation import Compiled
     from boltzspike.files import check_writable
     from boltzspike.model.synapse import Synapse
+    from boltzspike.posterior import PosteriorResult
 
     if output is not None:
         check_writable(output, force=force)
-    machine = _read_machine(model)
-    evidence = parse_clamp(clamp)
+    machine = _read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron)
     regime = calibration.verdict.regime
     by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
-    print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+    n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
+    print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
     with _progress_bar("sampling") as progress:
         result = pipeline.sample(
             machine,
@@ -93,13 +115,16 @@ def sample(
             synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
             engine=engine,
             dt=dt,
-            clamp=evidence,
+            clamp=parse_clamp(clamp),
             clamping=clamping,
             burn_in=discarded,
             threads=threads,
             progress=progress,
         )
-    _print_result(result, all_units=all_units)
+    if isinstance(result, PosteriorResult):
+        _print_posterior(result, all_units=all_units)
+    else:
+        _print_result(result, all_units=all_units)
     if budget:
         _print_budget(result.error_budget(threads=threads))
     if output is not None:
@@ -399,6 +424,38 @@ def parse_clamp(items: list[str]) -> dict[int | str, int]:
     return clamp
 
 
+def parse_evidence(items: list[str]) -> dict[str, str]:
+    """Return ``{variable: state}`` from ``VARIABLE=STATE``; several may share an item, parted by commas.
+
+    A comma belongs to a state's name where no ``=`` follows it before the next one.
+
+    Examples
+    --------
+    >>> parse_evidence(["dysp=yes,xray=no", "age=[0,5)"])
+    {'dysp': 'yes', 'xray': 'no', 'age': '[0,5)'}
+    """
+    from boltzspike.errors import ValidationError
+
+    parts: list[str] = []
+    for text in items:
+        first = True
+        for part in text.split(","):
+            if "=" in part or first:
+                parts.append(part)
+            else:
+                parts[-1] += f",{part}"
+            first = False
+    evidence: dict[str, str] = {}
+    for part in parts:
+        variable, equals, state = part.partition("=")
+        if not (variable and equals and state):
+            raise ValidationError(f"evidence: must be VARIABLE=STATE, got {part!r}")
+        if variable in evidence:
+            raise ValidationError(f"evidence[{variable!r}]: must be given once, got twice")
+        evidence[variable] = state
+    return evidence
+
+
 def _neuron(name: str, control: str | None) -> tuple[Any, Any, Any]:
     """Return the neuron, background and bias variable of a preset or of a calibration file."""
     from boltzspike.model import presets
@@ -432,6 +489,22 @@ def _read_machine(path: Path) -> Machine:
     if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
         raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
     return machine
+
+
+def _read_target(path: Path, evidence: dict[str, str], *, route: str, encoding: str) -> Machine | Compiled:
+    """Return the machine in a file, or the Bayesian network in it compiled under the evidence."""
+    from boltzspike.compilation import compile_bayes
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.bayesnet import BayesianNetwork
+    from boltzspike.pipeline import read
+
+    if isinstance(network := read(path), BayesianNetwork):
+        compiled = compile_bayes(network, evidence, route=route, encoding=encoding)
+        print(compiled.report)
+        return compiled
+    if evidence:
+        raise ValidationError("evidence: is for Bayesian networks; a machine takes --clamp NAME=0 or NAME=1")
+    return _read_machine(path)
 
 
 def _read_rule(rule: str | None) -> str | Translation | None:
@@ -530,6 +603,10 @@ def _print_result(result: Result, *, all_units: bool) -> None:
     if len(moving):
         print(f"effective samples: {moving.min():.0f} (least) .. {np.median(moving):.0f} (median)", end="")
         print(f"; {constant} unit(s) never changed" if constant else "")
+    _print_speed(result)
+
+
+def _print_speed(result: Result) -> None:
     how = result.configuration
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
@@ -544,13 +621,49 @@ def _print_budget(budget: Budget) -> None:
     _print_table(["where D_KL comes from", "share", "+-"], rows)
 
 
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
+def _print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
+    import numpy as np
+
+    sampled, error, truth = result.posterior(), result.posterior_error(), result.exact_posterior()
+    off = {v: max(abs(sampled[v][s] - truth[v][s]) for s in sampled[v]) if truth else 0.0 for v in sampled}
+    shown = list(sampled)
+    if len(shown) > SHOWN_UNITS and not all_units:
+        kept = sorted(shown, key=lambda v: -off[v])[:SHOWN_UNITS]
+        shown = [v for v in shown if v in kept]
+    rows = []
+    for v in shown:
+        for s, p in sampled[v].items():
+            row = [v, s, f"{p:.4f}", f"{error[v][s]:.4f}"]
+            rows.append([*row, f"{truth[v][s]:.4f}", f"{p - truth[v][s]:+.4f}"] if truth else row)
+    _print_table(
+        ["variable", "state", "sampled", "+-", *(["exact", "difference"] if truth else [])], rows, words=2
+    )
+    if len(shown) < len(sampled):
+        which = "farthest from exact" if truth else "first"
+        print(f"({len(shown)} of {len(sampled)} variables, those {which}; --all shows every one)")
+    if truth:
+        differences = [abs(sampled[v][s] - truth[v][s]) for v in sampled for s in sampled[v]]
+        print(
+            f"posterior: mean difference from exact {np.mean(differences):.4f}, largest {max(differences):.4f}; "
+            f"log p(evidence) = {result.log_evidence:.4f}"
+        )
+    else:
+        print("exact posterior: out of reach of elimination for this network")
+    invalid = max(result.invalid().values(), default=0.0)
+    if invalid:
+        print(f"draws in which a variable showed no state: at most {invalid:.2g} (left out)")
+    print(f"mixing: {result.mixing()}")
+    _print_speed(result)
+
+
+def _print_table(header: list[str], rows: list[list[str]], *, words: int = 1) -> None:
+    """Print columns, the first ``words`` of them left-justified."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for k, title in enumerate(header):
-        table.add_column(title, justify="left" if k == 0 else "right", no_wrap=True)
+        table.add_column(title, justify="left" if k < words else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     needed = sum(max(len(cell) for cell in column) + 2 for column in zip(header, *rows))

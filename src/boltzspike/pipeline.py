@@ -17,6 +17,7 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
+from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.diagnostics import joint, pairs
 from boltzspike.engines import get_engine
 from boltzspike.errors import (
@@ -29,11 +30,13 @@ from boltzspike.errors import (
 )
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
+from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, Control, CurrentLIF, Neuron, with_control
 from boltzspike.model.synapse import Synapse
+from boltzspike.posterior import PosteriorResult
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
@@ -548,7 +551,7 @@ _DESIGN_PRECISION = 2e-3
 
 
 def sample(
-    machine: Machine,
+    machine: Machine | BayesianNetwork | Compiled,
     *,
     calibration: Calibration | None = None,
     duration: float = 1e5,
@@ -559,18 +562,21 @@ def sample(
     engine: str = "numba",
     dt: float = 0.1,
     clamp: Mapping[int | str, int] | None = None,
+    evidence: Evidence | None = None,
+    likelihoods: Mapping[str, object] | None = None,
     clamping: str = "bias",
     burn_in: float = 1000.0,
     draw_every: float | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Sample a Boltzmann machine with a network of LIF neurons.
+    """Sample a Boltzmann machine, or the posterior of a Bayesian network, with a network of LIF neurons.
 
     Parameters
     ----------
     machine
-        The target.
+        The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
+        for other ways pass what that function returns.
     calibration
         Of the neuron; ``None``: preset S1, from theory.
     duration
@@ -592,7 +598,11 @@ def sample(
     dt
         Time step in ms.
     clamp
-        Evidence, ``{unit name or index: 0 or 1}``.
+        Evidence about a machine, ``{unit name or index: 0 or 1}``.
+    evidence
+        Evidence about a Bayesian network, ``{variable: state}``.
+    likelihoods
+        Soft evidence about a Bayesian network, ``{variable: {state: likelihood}}``.
     clamping
         ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
         the target). ``"spikes"``: their neurons are held, firing at every chance or never.
@@ -602,31 +612,51 @@ def sample(
         ``None``: all cores.
     progress
         Called now and then with (steps done, steps in all).
+
+    Returns
+    -------
+    A ``Result``; for a Bayesian network a ``PosteriorResult``, which has ``posterior()`` and the like.
     """
+    compiled = None
+    if isinstance(machine, BayesianNetwork):
+        compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
+    elif isinstance(machine, Compiled):
+        compiled = machine
+    if compiled is machine or compiled is None:
+        given = [
+            name for name, value in (("evidence", evidence), ("likelihoods", likelihoods)) if value is not None
+        ]
+        hint = "clamp={unit: 0 or 1}" if compiled is None else "what was given to compile_bayes"
+        require(not given, ", ".join(given), f"left out here: this target takes {hint}", "values")
+    if compiled is not None:
+        require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
+        machine = compiled.machine
+    assert not isinstance(machine, BayesianNetwork | Compiled)
     if calibration is None:
         calibration = _default_calibration()
     _check_dt(calibration, dt)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
-    evidence = clamp_indices(machine, clamp or {})
-    conditioned, free = machine.given(evidence)
+    clamped = clamp_indices(machine, clamp or {})
+    conditioned, free = machine.given(clamped)
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = _plain(conditioned)
     translation = None
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
-        plain, free = _plain(machine.given(evidence)[0]), machine.given(evidence)[1]
+        conditioned, free = machine.given(clamped)
+        plain = _plain(conditioned)
         tau = calibration.neuron.tau_refrac
         samples, how = _sample_abstract(
             plain, engine, tau, duration, chains, seed, threads, burn_in=burn_in, progress=progress
         )
         dt, draw_every = samples.dt, tau
     else:
-        translation = _translation(plain, rule, calibration, synapse, evidence if clamping == "spikes" else {})
+        translation = _translation(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
         every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
         samples, how = _run(
             translation.network, duration, chains, dt, seed, engine, threads, Record(states_every=every),
-            burn_in=burn_in, clamp=evidence if clamping == "spikes" else None, progress=progress,
+            burn_in=burn_in, clamp=clamped if clamping == "spikes" else None, progress=progress,
         )  # fmt: skip
         draw_every = every * dt
         how["rule"] = translation.rule
@@ -649,16 +679,12 @@ def sample(
         },
         "machine": platform.machine(),
     }
-    return Result(
-        machine=machine,
-        clamp=evidence,
-        calibration=None if translation is None else calibration,
-        network=None if translation is None else translation.network,
-        translation=translation,
-        samples=samples,
-        simulated=free,
-        configuration=configuration,
-    )
+    fields: dict[str, Any] = {
+        "machine": machine, "clamp": clamped, "calibration": None if translation is None else calibration,
+        "network": None if translation is None else translation.network, "translation": translation,
+        "samples": samples, "simulated": free, "configuration": configuration,
+    }  # fmt: skip
+    return Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
 
 
 def _translation(
