@@ -401,10 +401,11 @@ def error_budget(result: Result, *, duration: float | None = None, threads: int 
     mu = calibration.u0 + calibration.alpha * curve_at
     p_of_u, _ = predict(neuron, calibration.background, mu, method="density")
 
+    trace: Any = synapse.plasticity
+
     def memoryless(response: Callable[[Array], Array]) -> Array:
         runner = abstract.Neural(
-            weights, biases, tau=tau, response=response, tau_syn=neuron.tau_syn_exc / dt,
-            trace=synapse.plasticity,  # type: ignore[arg-type]  # checked above
+            weights, biases, tau=tau, response=response, trace=trace, tau_syn=neuron.tau_syn_exc / dt,
             dt=dt, threads=threads or os.cpu_count() or 1,
         )  # fmt: skip
         _, state = runner.run(runner.init(seed=how["seed"], chains=chains), 100 * tau, Record())
