@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from boltzspike.engines.start import Initial
 from boltzspike.errors import UnsupportedFeature, ValidationError, suggestion
 from boltzspike.program import Program
 from boltzspike.samples import Record, Samples
+
+if TYPE_CHECKING:
+    from boltzspike.engines.start import Initial
 
 State = Any
 """What a runner needs to go on: opaque to all but the engine that made it."""

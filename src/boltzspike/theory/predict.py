@@ -63,6 +63,10 @@ def predict(
         raise ValidationError(
             f"method: no response method {method!r}{suggestion(method, [*METHODS, 'simulation'])}"
         )
+    if neuron.refractory is not None and method not in ("adiabatic", "siegert"):
+        raise UnsupportedFeature(
+            f"the {method} response needs a fixed refractory period (refractory=None); use method='simulation'"
+        )
     s = membrane_statistics(neuron, background)
     if not s.sigma > 0:
         p = classical.deterministic(
