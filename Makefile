@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/python benchmarks/kernel.py --units 5 100 1000 --chains 64 --repeats 3
+	$(BIN)/python benchmarks/engines.py --quick
 
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -18,7 +18,7 @@ and .002 for what the integration schemes of the peers do. Otherwise it says so 
 Then: ns of a neuron-step, CPU time on one core and wall time on more, medians with the fastest in brackets; how
 many times faster than real time all chains together are; the time over that of ``numba`` on as many cores, at the
 same number of chains, and over that of its 64: median of the repeats' ratios, the lowest and highest; peak memory
-of the process; seconds before the first run. The reference engine makes a tenth of the steps.
+of the process; seconds before the first run. The reference engine makes fewer steps.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ MANY = 64
 """Chains that numba runs as well where a peer runs one: what it takes for a neuron-step of many samples."""
 COST = {"nest": 500.0, "brian2": 100.0, "numba-exact": 250.0}
 """Rough ns of a neuron-step, to plan the length of a run."""
+REFERENCE_STEP = 4e-4
+"""Seconds of a step of the reference engine at least, however small the network."""
 LARGEST = {"reference": 100, "numba-exact": 1000}
 """Units: above, an engine would need minutes a run."""
 MOST_SYNAPSES = 26_000_000
@@ -153,8 +155,8 @@ def cases_of(n: int, chains: int, engines: list[str], cores: int, quick: bool) -
         for count in copies:
             several = cores > 1 and ((engine == "numba" and count > 1) or (engine == "nest" and not quick))
             for threads in (1, cores) if several else (1,):
-                fewer = 10 if engine == "reference" else 1
-                cases.append(Case(engine, threads, n, count, steps // fewer))
+                fewer = min(steps, round(seconds / REFERENCE_STEP)) if engine == "reference" else steps
+                cases.append(Case(engine, threads, n, count, fewer))
     return cases
 
 

@@ -2,11 +2,10 @@
 
     python benchmarks/instructions.py
 
-The row loop steps sixteen neurons. Printed for preset S1 (three-point noise): instructions, how many of them work on
-vectors, read or write memory; floating-point operations; and, at the clock measured now, the time of a neuron-step
-if instructions, loads, stores, vector or multiply-add pipes were all that counts (widths of AMD Zen 3: 6 instructions,
-3 loads of which 2 of vectors of floats, 1 vector store of floats, 2 pipes for multiplication, 2 for addition, 4 for
-integers and logic).
+The row loop steps sixteen neurons. Printed for preset S1 (three-point noise): instructions, how many of them work
+on vectors, read or write memory; floating-point operations; and, at the clock measured now, the least time of a
+neuron-step if instructions, loads, stores, or vector pipes were all that counts, by the widths of AMD Zen 3: 6
+instructions, 2 vector loads, 1 vector store, 4 vector pipes, of which 2 multiply and 2 add floats.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import tempfile
 from collections import Counter
 
 import numba
-import numpy as np
 from kernel import program
 from native import peaks
 
@@ -71,7 +69,7 @@ def main() -> None:
             times = {name: found[name] / width / clock / ROW for name, width in WIDTHS.items()}
             print(f"lanes = {runner.scaled.layout}, sixteen neurons: {dict(found)}")
             print("  least ns per neuron-step by " + ", ".join(f"{k} {v:.3f}" for k, v in times.items()))
-            print(f"  {found['flops'] / ROW:.1f} flops a neuron-step; at {clock:.2f} GHz", np.round(clock, 2))
+            print(f"  {found['flops'] / ROW:.1f} flops a neuron-step; at {clock:.2f} GHz")
 
 
 if __name__ == "__main__":

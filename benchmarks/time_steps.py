@@ -26,8 +26,8 @@ S1 = bs.presets.S1
 BIASES = np.linspace(-4, 4, 17)
 """In units of alpha."""
 HEADS = (
-    "dt, ms", "        u0, mV       ", "  alpha, mV      ", "response off by ", "     D_KL bias     ", "off the target",
-    "off the first dt", "x real time, 10 units",
+    "dt, ms", "        u0, mV       ", "  alpha, mV      ", "response off by ", "     D_KL bias     ",
+    "off the target", "off the first dt", "x real time, 10 units",
 )  # fmt: skip
 
 
