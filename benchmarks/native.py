@@ -17,11 +17,11 @@ HERE = Path(__file__).parent / "cpp"
 FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-std=c++17", "-shared", "-fPIC"]
 """No contraction: the code says itself what is fused, as LLVM is told, so that the bits are the same."""
 
-_TABLES = {
-    "float": ("parameters", "bias", "jumps", "relaxation", "renewal", "weights"),
-    "int32": ("thresholds", "refractory", "targets", "connections"),
-    "int": ("parameter_stride", "noise_stride", "renewal_length"),
-}
+_TABLES = (
+    "parameters", "bias", "jumps", "relaxation", "renewal", "weights", "thresholds", "refractory", "targets",
+    "connections", "parameter_stride", "noise_stride", "renewal_length",
+)  # fmt: skip
+"""The fields of ``Tables`` in the order of kernels.cpp."""
 
 
 def compiled(source: str, *flags: str) -> ctypes.CDLL:
@@ -47,10 +47,10 @@ def native_runner(program: Any, *, layout: str | None = None) -> FastRunner:
     assert covered, "kernels.cpp does preset S1"
     function = getattr(compiled("kernels.cpp", f"-DDEGREE={scaled.degree}"), f"{scaled.layout[:-1]}_lanes")
     function.restype = None
-    tables = _struct(**{name: getattr(scaled.tables, name) for names in _TABLES.values() for name in names})
 
-    def kernel(steps, first_slot, slots, units, traces, _, block, output):
+    def kernel(steps, first_slot, slots, units, traces, tables, block, output):
         assert not len(output.spike_step)
+        constants = _struct(**{name: getattr(tables, name) for name in _TABLES})
         chains, draws = output.states.shape[:2]
         state = _struct(
             dynamics=block.dynamics, increments=block.increments, free_at=block.free_at, generator=block.generator,
@@ -58,7 +58,7 @@ def native_runner(program: Any, *, layout: str | None = None) -> FastRunner:
             chains=chains, draws=draws, every=output.every, until_draw=output.until_draw,
         )  # fmt: skip
         numbers = (ctypes.c_int64(number) for number in (steps, first_slot, slots, units))
-        function(*numbers, ctypes.byref(tables), ctypes.byref(state))
+        function(*numbers, ctypes.byref(constants), ctypes.byref(state))
         return 0, 0
 
     runner.kernel = kernel

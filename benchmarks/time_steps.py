@@ -37,7 +37,7 @@ def speed(dt: float, repeats: int = 9) -> tuple[float, float]:
     weights = np.triu(weights, 1) + np.triu(weights, 1).T
     network = bs.SpikingNetwork(neurons=S1.neuron, backgrounds=S1.background, weights=weights)
     runner = get_engine("numba", threads=1).prepare(compile_program(network, dt=dt))
-    duration, record = 1000.0, Record(states_every=round(S1.neuron.tau_refrac / dt))
+    duration, record = 5000.0, Record(states_every=round(S1.neuron.tau_refrac / dt))
     state = runner.init(seed=1, chains=64)
     _, state = runner.run(state, 1000, record)
     found = []
