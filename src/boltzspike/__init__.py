@@ -9,7 +9,7 @@ A description goes in on the left, samples with honest error bars come out on th
     result.marginals(), result.kl_divergence()
 """
 
-from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
@@ -19,14 +19,15 @@ from boltzspike.errors import (
     ValidationError,
 )
 from boltzspike.model import presets
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
+from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline import calibrate, calibrate_many, design, read, response, sample
+from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.result import Result
-from boltzspike.translation import translate
+from boltzspike.translation import Translation, translate
 
 __all__ = [
     "LIF",
@@ -37,20 +38,29 @@ __all__ = [
     "CalibrationError",
     "CurrentLIF",
     "MissingDependency",
+    "NetworkCalibration",
+    "Piecewise",
     "PoissonBackground",
+    "RandomRefractory",
+    "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
+    "SharedBackground",
     "SpikingNetwork",
     "Synapse",
+    "Translation",
     "UnsupportedFeature",
     "ValidationError",
+    "Wave",
     "calibrate",
     "calibrate_many",
+    "calibrate_network",
     "design",
     "presets",
     "read",
     "response",
     "sample",
     "translate",
+    "tune",
 ]

@@ -41,7 +41,10 @@ def test_a_bad_network_is_named(changes, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"plasticity": "static"}, "Synapse.plasticity: must be 'renewing' or 'additive', got 'static'"),
+        (
+            {"plasticity": "static"},
+            "Synapse.plasticity: must be 'renewing', 'additive' or 'tsodyks-markram', got 'static'",
+        ),
         ({"delay": 0.0}, "Synapse.delay: must be > 0 ms, got 0.0"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Protocol
 
+from boltzspike.engines.start import Initial
 from boltzspike.errors import UnsupportedFeature, ValidationError, suggestion
 from boltzspike.program import Program
 from boltzspike.samples import Record, Samples
@@ -21,8 +22,8 @@ class Runner(Protocol):
         """What was approximated, in words for the result."""
         ...
 
-    def init(self, *, seed: int, chains: int) -> State:
-        """Return the state before the first step."""
+    def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> State:
+        """Return the state before the first step: at rest, or as ``initial`` says."""
         ...
 
     def run(self, state: State, steps: int, record: Record) -> tuple[Samples, State]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from boltzspike.errors import require
-from boltzspike.model.description import Given, description, frozen_array, set_field
+from boltzspike.model.description import Given, description, frozen_array, frozen_matrix, set_field, set_number
+from boltzspike.units import ms
 
 
 @description
@@ -34,4 +35,71 @@ class PoissonBackground:
             f"{len(weights)} weights",
         )
         set_field(self, "rates", rates)
+        set_field(self, "weights", weights)
+
+
+@description
+class SharedBackground:
+    """A pool of Poisson sources from which several units draw: units with a common source are correlated.
+
+    It comes on top of the private background of each unit, which is the default.
+    """
+
+    rates: Given
+    """Rate of each source, shape (sources,), Hz, >= 0."""
+    weights: Given
+    """Shape (units, sources), dense or one of scipy's sparse kinds, uS or nA; the sign says which synapse."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        rates = frozen_array(self.rates, "SharedBackground.rates", ndim=1)
+        for k in np.flatnonzero(rates < 0):
+            require(False, f"SharedBackground.rates[{k}]", ">= 0 Hz", float(rates[k]))
+        weights = frozen_matrix(self.weights, "SharedBackground.weights")
+        allowed = f"of shape (units, {len(rates)}), as many columns as rates"
+        require(weights.shape[1] == len(rates), "SharedBackground.weights", allowed, weights.shape)
+        set_field(self, "rates", rates)
+        set_field(self, "weights", weights)
+
+
+@description
+class ReplayedBackground:
+    """Recorded or simulated spike trains as background: event i comes from ``sources[i]`` at ``times[i]``.
+
+    The recording starts again after ``duration``. Chain c is ``c * chain_shift`` ahead in it: with a shift of 0
+    all chains hear the same and are not independent. An event falls into the time step that holds it.
+    """
+
+    times: Given
+    """Time of each event, shape (events,), ms, in [0, duration)."""
+    sources: Given
+    """Source of each event, shape (events,), integers in 0 .. sources - 1."""
+    duration: ms
+    """Length of the recording, a multiple of dt."""
+    weights: Given
+    """Shape (units, sources), dense or one of scipy's sparse kinds, uS or nA; the sign says which synapse."""
+    chain_shift: ms = 0.0
+    """A multiple of dt, >= 0."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        set_number(self, "duration", above=0.0, unit="ms")
+        set_number(self, "chain_shift", unit="ms")
+        require(self.chain_shift >= 0, "ReplayedBackground.chain_shift", ">= 0 ms", self.chain_shift)
+        times = frozen_array(self.times, "ReplayedBackground.times", ndim=1)
+        sources = frozen_array(self.sources, "ReplayedBackground.sources", ndim=1)
+        weights = frozen_matrix(self.weights, "ReplayedBackground.weights")
+        count = weights.shape[1]
+        require(
+            len(sources) == len(times), "ReplayedBackground.sources", f"one a time ({len(times)})", len(sources)
+        )
+        for k in np.flatnonzero((times < 0) | (times >= self.duration))[:1]:
+            allowed = f"in [0, duration = {self.duration:g} ms)"
+            require(False, f"ReplayedBackground.times[{k}]", allowed, float(times[k]))
+        wrong = (sources < 0) | (sources >= count) | (sources != np.round(sources))
+        for k in np.flatnonzero(wrong)[:1]:
+            allowed = f"an integer in 0 .. {count - 1}, a column of weights"
+            require(False, f"ReplayedBackground.sources[{k}]", allowed, float(sources[k]))
+        set_field(self, "times", times)
+        set_field(self, "sources", frozen_array(sources, "ReplayedBackground.sources", ndim=1, dtype=np.int64))
         set_field(self, "weights", weights)
