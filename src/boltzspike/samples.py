@@ -157,7 +157,8 @@ class Samples:
             chain, unit, step = (
                 np.concatenate([getattr(p, f) for p in pieces]) for f in ("chain", "unit", "step")
             )
-            order = np.lexsort((unit, step, chain))
+            # each part is ordered by chain, step and unit, and the parts follow each other: chains alone are mixed
+            order = np.argsort(chain, kind="stable")
             spikes = Spikes(
                 chain=chain[order],
                 unit=unit[order],
