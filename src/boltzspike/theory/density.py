@@ -34,6 +34,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial.legendre import leggauss, legvander
 
 from boltzspike.errors import CalibrationError, UnsupportedFeature, ValidationError, require
 from boltzspike.model.background import PoissonBackground
@@ -103,6 +104,7 @@ def density_response(
     *,
     nodes: int | None = None,
     refine: float = 1.0,
+    dt: float = 0.0,
     error: bool = True,
     densities: bool = False,
 ) -> DensityResponse:
@@ -122,6 +124,9 @@ def density_response(
         for one common ``tau_syn`` 1, or 2 where the variance of G given S exceeds 0.05 <G>^2.
     refine
         Divides the size of all cells; the time per point grows with about its third power.
+    dt
+        Time step of an engine, ms: p, rate and mean interval are then those on its grid (``grid_lag``); 0:
+        continuous time.
     error
         Whether to estimate ``p_error`` (a third of the time); nan otherwise.
     densities
@@ -145,6 +150,8 @@ def density_response(
     for position in np.argwhere(~np.isfinite(potentials)):
         require(False, f"density_response.mu{position.tolist()}", "finite", float(potentials[tuple(position)]))
     require(math.isfinite(refine) and refine > 0, "density_response.refine", "> 0", refine)
+    most = neuron.tau_refrac / 10
+    require(0 <= dt <= most, "density_response.dt", f"in 0 .. tau_refrac/10 = {most:g} ms", dt)
     require(nodes is None or 1 <= nodes <= MAX_NODES, "density_response.nodes", f"1 to {MAX_NODES}", nodes)
     input_ = describe_bombardment(neuron, background)
     nodes = _default_nodes(neuron, input_) if nodes is None else nodes
@@ -168,6 +175,9 @@ def density_response(
             )
     shape = potentials.shape
     isi = np.array([neuron.tau_refrac + result.free_time for result in results])
+    if dt > 0:
+        isi -= [grid_lag(neuron, result.released, dt) if result.released else 0.0 for result in results]
+        p = neuron.tau_refrac / isi
     return DensityResponse(
         mu=potentials.copy(), p=p.reshape(shape), rate=hz(1 / isi).reshape(shape), isi_mean=isi.reshape(shape),
         isi_cv=np.array([result.isi_cv for result in results]).reshape(shape),
@@ -194,6 +204,33 @@ class _Point:
     isi_cv: float
     burst_fraction: float
     density: Density | None
+    released: _Released | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Released:
+    """Quadrature of h(S): what is needed of the moment at which the refractory period ends."""
+
+    s: Array  # nA
+    g: Array  # uS
+    probability: Array
+
+
+def grid_lag(neuron: Neuron, released: _Released, dt: float) -> float:
+    """Return by how much shorter the mean inter-spike interval is on a time grid than in continuous time, ms.
+
+    An engine stamps a spike at the end of its step and counts tau_refrac from there, less one step, so that a
+    neuron that fires at its first chance has p = 1. An interval of ``tau_refrac + W``, with W the time from
+    release to threshold, then lasts ``tau_refrac - dt + dt ceil(W/dt)`` counted from threshold to threshold, less
+    the wait for the end of the step: it is shorter by ``dt frac(W/dt)``. After a release above threshold W is the
+    climb from the reset, ``(c_m/G) ln(1 + G (theta - reset)/S)``; after one below threshold W is long and its
+    fractional part is 1/2 on average. Where every climb ends within a step (reset at threshold) only the climb
+    itself is lost.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        climb = neuron.c_m / released.g * np.log1p(released.g * (neuron.v_thresh - neuron.v_reset) / released.s)
+    fraction = np.where(released.s > 0, np.mod(climb / dt, 1.0), 0.5)
+    return dt * float(np.sum(released.probability * fraction))
 
 
 def _point(
@@ -236,7 +273,23 @@ def _point(
         p=tau / (tau + mean), free_time=mean, isi_cv=math.sqrt(variance) / (tau + mean),
         burst_fraction=float(np.clip((synapses.mass * solution.at_release)[released_above].sum(), 0.0, 1.0)),
         density=_density(synapses, solution, nodes) if densities else None,
+        released=_released(synapses, solution),
     )  # fmt: skip
+
+
+_XI, _XI_WEIGHTS = leggauss(6)
+_XI_BASIS = legvander(_XI, S_DEGREE) * np.sqrt(2 * np.arange(S_DEGREE + 1) + 1)
+
+
+def _released(synapses: Synapses, solution: Solution) -> _Released:
+    coefficients = solution.at_release.reshape(-1, S_DEGREE + 1)
+    half = synapses.s_half[:, None]
+    density = coefficients @ _XI_BASIS.T / np.sqrt(2 * half)
+    return _Released(
+        s=synapses.s_mid[:, None] + half * _XI,
+        g=synapses.g_mid[:, None] + synapses.g_half[:, None] * _XI,
+        probability=density * half * _XI_WEIGHTS,
+    )
 
 
 def _density(synapses: Synapses, solution: Solution, nodes: int) -> Density:

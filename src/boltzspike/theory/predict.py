@@ -49,7 +49,7 @@ def burst_of(neuron: Neuron, background: PoissonBackground, mu: Array) -> Burst:
 
 
 def predict(
-    neuron: Neuron, background: PoissonBackground, mu: Array, *, method: str = "density"
+    neuron: Neuron, background: PoissonBackground, mu: Array, *, method: str = "density", dt: float | None = None
 ) -> tuple[Array, Array]:
     """Return p(z=1) and a bound on its error at mean effective potentials mu (mV), each of the shape of mu.
 
@@ -57,7 +57,8 @@ def predict(
     starting at the shifted threshold), ``"burst-paper"`` (at the threshold, as published), ``"siegert"``,
     ``"siegert-coloured"``, ``"adiabatic"``, ``"erf"``.
 
-    Without noise every method gives the deterministic limit.
+    Without noise every method gives the deterministic limit. With ``dt`` the density holds for an engine's grid of
+    that time step (ms); the other theories know continuous time only and ignore it.
     """
     if method not in METHODS:
         raise ValidationError(
@@ -69,16 +70,18 @@ def predict(
             mu, *map(np.asarray, (s.tau_eff, neuron.v_thresh, neuron.v_reset, neuron.tau_refrac))
         )
         return p, np.zeros_like(p)
+    if method == "density" and dt is not None:
+        return _density(neuron, background, mu, dt=dt)
     return METHODS[method](neuron, background, mu)
 
 
-def _density(neuron: Neuron, background: PoissonBackground, mu: Array) -> tuple[Array, Array]:
+def _density(neuron: Neuron, background: PoissonBackground, mu: Array, *, dt: float = 0.0) -> tuple[Array, Array]:
     from threadpoolctl import threadpool_limits
 
     from boltzspike.theory.density import density_response  # scipy.linalg: slow to import
 
     with threadpool_limits(1):  # its matrices are small: threads make it slower, tenfold on a busy machine
-        found = density_response(neuron, background, mu)
+        found = density_response(neuron, background, mu, dt=dt)
     return found.p, found.p_error
 
 
