@@ -184,7 +184,7 @@ class BurstStatistics:
     pause: Array
     """T_n: mean pause after a burst of n spikes (its last interval less tau_refrac), ms, (N,); NaN for none."""
     pause_error: Array
-    """Its standard error; NaN with fewer than two."""
+    """Its standard error; NaN with fewer than ten bursts, which do not tell one."""
     bursts: int
     """Number of bursts, the first and the last of each chain not counted."""
 
@@ -213,7 +213,7 @@ def bursts(spikes: Spikes, *, dt: float, longest_interval: float) -> BurstStatis
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.bincount(length, pause)[1:] / count
         variance = np.bincount(length, (pause - mean[length - 1]) ** 2)[1:] / (count - 1)
-        error = np.where(count > 1, np.sqrt(variance / count), np.nan)
+        error = np.where(count >= 10, np.sqrt(variance / count), np.nan)
     return BurstStatistics(
         intervals=interval[~broken],
         longest_interval=longest_interval,

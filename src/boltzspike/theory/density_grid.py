@@ -126,11 +126,12 @@ class Resolution:
     v_near: float = 0.15
     v_growth: float = 1.5
 
-    def coarsened(self, factor: float) -> Resolution:
-        """Return the resolution with every cell larger by the factor."""
+    def coarsened(self, factor: float, factor_v: float | None = None) -> Resolution:
+        """Return the resolution with every cell larger by the factor, in v by another if one is given."""
+        factor_v = factor if factor_v is None else factor_v
         return Resolution(
             s_near=self.s_near * factor, s_far=self.s_far * factor, s_growth=self.s_growth * factor,
-            v_near=self.v_near * factor, v_growth=1 + (self.v_growth - 1) * factor,
+            v_near=self.v_near * factor_v, v_growth=1 + (self.v_growth - 1) * factor_v,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from boltzspike.model.background import PoissonBackground
 from boltzspike.model.description import Array
 from boltzspike.model.neuron import Neuron
 from boltzspike.theory import classical
-from boltzspike.theory.burst import Burst, burst_response
+from boltzspike.theory.burst import Burst, BurstTerms, burst_response, burst_terms
 from boltzspike.theory.membrane import membrane_statistics
 
 Prediction = Callable[[Neuron, PoissonBackground, Array], tuple[Array, Array]]
@@ -73,6 +73,24 @@ def predict(
     if method == "density" and dt is not None:
         return _density(neuron, background, mu, dt=dt)
     return METHODS[method](neuron, background, mu)
+
+
+def predict_bursts(neuron: Neuron, background: PoissonBackground, mu: float, longest: int) -> BurstTerms | None:
+    """Return P_n, T_n and tau_b_n up to ``longest`` at one mean potential, each of shape (1, longest).
+
+    ``None`` where there is no burst theory: for alpha synapses, and for two synaptic time constants.
+    """
+    if neuron.kernel != "exponential" or neuron.tau_syn_exc != neuron.tau_syn_inh:
+        return None
+    return burst_terms(burst_of(neuron, background, np.array([mu])), longest)
+
+
+def predict_interval(neuron: Neuron, background: PoissonBackground, mu: float) -> float | None:
+    """Return the mean inter-spike interval by the density, ms; ``None`` for alpha synapses."""
+    if neuron.kernel != "exponential":
+        return None
+    p, _ = predict(neuron, background, np.array([mu]))
+    return float(neuron.tau_refrac / p[0])
 
 
 def _density(neuron: Neuron, background: PoissonBackground, mu: Array, *, dt: float = 0.0) -> tuple[Array, Array]:
