@@ -183,3 +183,30 @@ def test_the_balance_names_what_it_can_not_reach():
     weak = bs.PoissonBackground(rates=[300.0, 300.0], weights=[0.002, -0.002])
     verdict = bs.calibrate(S1.neuron, weak, control="balance", points=9).verdict
     assert "sigma goes from" in str(verdict)
+
+
+def test_with_a_dt_the_density_holds_for_the_grid_of_the_engine():
+    preset = bs.presets.S2  # reset below threshold: the climb takes a step or so
+    fitted = bs.calibrate(preset.neuron, preset.background, control="i_offset", dt=0.1, points=9)
+    x = [fitted.control_at(4.0)]
+    simulated = bs.response(
+        preset.neuron, preset.background, i_offset=x, method="simulation", dt=0.1, duration=5e4, chains=64
+    )
+    on_grid, continuous = (bs.response(preset.neuron, preset.background, i_offset=x, dt=dt) for dt in (0.1, None))
+    assert abs(simulated.p - on_grid.p)[0] < 4 * simulated.error[0] + on_grid.error[0] + 0.0003
+    assert (simulated.p - continuous.p)[0] > 10 * simulated.error[0]
+    assert (fitted.dt, on_grid.dt, continuous.dt) == (0.1, 0.1, None)
+    machine = bs.BoltzmannMachine(weights=[[0.0]], biases=[0.0])
+    with pytest.raises(ValidationError, match=r"dt: must be 0.1 ms, that of the calibration, got 0.05"):
+        bs.sample(machine, calibration=fitted, dt=0.05)
+    with pytest.raises(ValidationError, match=r"density_response.dt: must be in 0 .. tau_refrac/10 = 1 ms, got 2"):
+        bs.response(preset.neuron, preset.background, i_offset=x, dt=2.0)
+
+
+def test_a_simulated_calibration_tells_its_points_and_the_time_they_took():
+    calibration = bs.calibrate(
+        S1.neuron, S1.background, method="simulation", points=13, duration=1000.0, chains=16
+    )
+    assert calibration.points == 13
+    assert calibration.simulated == 13 * 16 * (1000.0 + 500.0)
+    assert bs.calibrate(S1.neuron, S1.background, points=9).simulated == 0

@@ -113,6 +113,7 @@ def density_response(
     refine: float = 1.0,
     dt: float = 0.0,
     error: bool = True,
+    cv: bool = True,
     densities: bool = False,
 ) -> DensityResponse:
     """Return the stationary response of one neuron under Poisson bombardment, exact up to the grid.
@@ -136,6 +137,8 @@ def density_response(
         continuous time.
     error
         Whether to estimate ``p_error`` (a third of the time); nan otherwise.
+    cv
+        Whether to compute ``isi_cv`` (a sixth of the time); nan otherwise.
     densities
         Whether to return f, pi and h.
 
@@ -166,8 +169,8 @@ def density_response(
         nodes = 1
     grid = Resolution().coarsened(1 / refine)
 
-    def solved(count: int, cells: Resolution, *, with_densities: bool = False) -> list[_Point]:
-        return [_point(neuron, input_, float(x), count, cells, with_densities) for x in potentials.ravel()]
+    def solved(count: int, cells: Resolution, *, cv: bool = cv, with_densities: bool = False) -> list[_Point]:
+        return [_point(neuron, input_, float(x), count, cells, cv, with_densities) for x in potentials.ravel()]
 
     if nodes == 1 or densities:  # densities of several nodes are wanted on the fine grid itself
         results = solved(nodes, grid, with_densities=densities)
@@ -179,7 +182,7 @@ def density_response(
     p = neuron.tau_refrac / isi
     p_error = np.full(p.shape, np.nan)
     if error:
-        others = np.array([other.free_time for other in solved(max(nodes - 1, 1), coarse)])
+        others = np.array([other.free_time for other in solved(max(nodes - 1, 1), coarse, cv=False)])
         p_error = np.abs(p - neuron.tau_refrac / (neuron.tau_refrac + others))
         if (p_error > 0.02).any():
             worst = int(np.argmax(p_error))
@@ -234,7 +237,7 @@ def _combined(fine: _Point, coarse: _Point, coarse_one: _Point) -> _Point:
     free_time = fine.free_time * coarse.free_time / coarse_one.free_time
     return dataclasses.replace(
         fine, free_time=free_time,
-        isi_cv=max(fine.isi_cv + coarse.isi_cv - coarse_one.isi_cv, 0.0),
+        isi_cv=float(np.maximum(fine.isi_cv + coarse.isi_cv - coarse_one.isi_cv, 0.0)),
         burst_fraction=min(max(fine.burst_fraction + coarse.burst_fraction - coarse_one.burst_fraction, 0.0), 1.0),
     )  # fmt: skip
 
@@ -271,7 +274,7 @@ def grid_lag(neuron: Neuron, released: _Released, dt: float) -> tuple[float, flo
 
 
 def _point(
-    neuron: Neuron, input_: Bombardment, mu: float, nodes: int, grid: Resolution, densities: bool
+    neuron: Neuron, input_: Bombardment, mu: float, nodes: int, grid: Resolution, cv: bool, densities: bool
 ) -> _Point:
     tau = neuron.tau_refrac
     above = mu - neuron.v_thresh
@@ -291,20 +294,20 @@ def _point(
             f"density_response: needs {len(synapses.mass)} unknowns per level, more than {MAX_UNKNOWNS}: tau_eff "
             "is too short beside tau_syn, or refine or nodes are too large"
         )
-    solution = solve_levels(neuron, input_, synapses, grid)
+    solution = solve_levels(neuron, input_, synapses, grid, second_moment=cv)
     mean, square = solution.free_time, solution.free_time_sq
     if not abs(mean) < NEVER * tau:
         return never
     if mean <= 0:  # the tails of few and large jumps can be too far out for a polynomial in y
         if nodes > 1:
-            return _point(neuron, input_, mu, nodes - 1, grid, densities)
+            return _point(neuron, input_, mu, nodes - 1, grid, cv, densities)
         if -mean > 1e5 * tau:  # p is below what the grid resolves
             return never
         raise CalibrationError(
             f"density_response: the grid can't hold mu = {mu:g} mV (mean free time {mean:g} ms); raise refine "
             "or use method='simulation'"
         )
-    variance = max(square - mean**2, 0.0)
+    variance = float(np.maximum(square - mean**2, 0.0))
     released_above = np.repeat(synapses.s_mid > 0, S_DEGREE + 1)
     return _Point(
         free_time=mean, isi_cv=math.sqrt(variance) / (tau + mean),

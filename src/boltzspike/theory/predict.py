@@ -99,7 +99,7 @@ def _density(neuron: Neuron, background: PoissonBackground, mu: Array, *, dt: fl
     from boltzspike.theory.density import density_response  # scipy.linalg: slow to import
 
     with threadpool_limits(1):  # its matrices are small: threads make it slower, tenfold on a busy machine
-        found = density_response(neuron, background, mu, dt=dt)
+        found = density_response(neuron, background, mu, dt=dt, cv=False)
     return found.p, found.p_error
 
 
