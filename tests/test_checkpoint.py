@@ -154,7 +154,7 @@ def test_the_fingerprint_sees_every_field():
     changes = {"dt": 0.2, "names": ("a", "b", "c", "d"), "delay_steps": 4, "features": frozenset({"current"})}
     for field in dataclasses.fields(program):
         value = getattr(program, field.name)
-        other = changes.get(field.name, value + 1 if isinstance(value, np.ndarray) else None)
+        other = changes.get(field.name, value + 1 if isinstance(value, np.ndarray) else "other")
         assert fingerprint(dataclasses.replace(program, **{field.name: other})) != fingerprint(program), field.name
 
 

@@ -230,3 +230,4 @@ def test_more_chains_than_fit_are_refused():
 def test_a_network_that_does_not_fit_is_refused():
     with pytest.raises(ValidationError, match="network: must leave .* for the weights; take a smaller network"):
         check_memory(Record(), 1000, 1, 100_000, 100, memory=2**34)
+    check_memory(Record(), 1000, 1, 100_000, 100, synapses=10**7, memory=2**34)

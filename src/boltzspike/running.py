@@ -128,12 +128,14 @@ def check_memory(
         Shortest refractory period in steps.
     delay
         Longest delay in steps.
+    synapses
+        Number of weights that are stored; ``None``: all to all.
     memory
         Bytes; ``None``: what this machine has.
     """
     if memory is None:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    taken = bytes_of(record, steps, chains, units, shortest, delay=delay)
+    taken = bytes_of(record, steps, chains, units, shortest, delay=delay, synapses=synapses)
     total = sum(taken.values())
     if total < memory:
         return
@@ -159,7 +161,14 @@ _REMEDIES = {
 
 
 def bytes_of(
-    record: Record, steps: int, chains: int, units: int, shortest: int, *, delay: int
+    record: Record,
+    steps: int,
+    chains: int,
+    units: int,
+    shortest: int,
+    *,
+    delay: int = 1,
+    synapses: int | None = None,
 ) -> dict[str, float]:
     """Return about how many bytes a run takes for what.
 
@@ -172,7 +181,7 @@ def bytes_of(
         # a dozen numbers and the spikes under way, before and after a pass; what a pass leaves
         "the state of all chains": 2 * 8 * runs * (12 + delay) + 2 * PASS_BYTES,
         # of the network, of the program, and as the kernel reads them
-        "the weights": (8 + 8 + 4) * n**2,
+        "the weights": (8 + 8 + 4) * (n**2 if synapses is None else 2 * float(synapses)),
     }
     if record.states_every:
         # diagnostics unpack them
