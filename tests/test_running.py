@@ -135,11 +135,12 @@ def test_ctrl_c_before_the_first_draw_is_a_plain_keyboard_interrupt(random_machi
     assert not isinstance(caught.value, bs.Interrupted)
 
 
-def started(*arguments):
+def started(*arguments, chunk_seconds=0.25):
     """Start the command line, and wait until it has begun to sample."""
-    code = """
+    code = f"""
 import sys
-from boltzspike import cli, pipeline
+from boltzspike import cli, pipeline, running
+running.CHUNK_SECONDS = {chunk_seconds}
 def told(*arguments, progress, **options):
     def tell(done, total):
         if done > 1000:
@@ -185,9 +186,13 @@ def test_the_command_line_writes_the_partial_result_when_stopped(model, tmp_path
 
 def test_a_second_ctrl_c_stops_the_command_line_without_a_file(model, tmp_path):
     output = tmp_path / "r.nc"
-    process = started("sample", model, "--duration", "1000h", "--record", "joint", "--chains", 16, "-o", output)
+    # chunks so long that both signals fall into one
+    process = started(
+        "sample", model, "--duration", "1000h", "--record", "joint", "--chains", 16, "-o", output, chunk_seconds=5
+    )
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.02)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

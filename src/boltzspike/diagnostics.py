@@ -71,12 +71,13 @@ def marginals_error(states: Array) -> Array:
 
 def pairs(states: Array) -> Array:
     """Return the share of draws with z_k = z_j = 1, shape (units, units)."""
-    return _block_pairs(states).mean(axis=0)
+    return _pair_moments(states)[0]
 
 
 def pairs_error(states: Array) -> Array:
     """Return the standard error of ``pairs``, shape (units, units)."""
-    return standard_error(_block_pairs(blocks(states)))
+    _, squares, number = _pair_moments(blocks(states))
+    return np.asarray(np.sqrt(squares / (number - 1) / number))
 
 
 def joint(states: Array) -> Array:
@@ -170,9 +171,19 @@ def block_joint(states: Array) -> Array:
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
-def _block_pairs(states: Array) -> Array:
-    z = states.astype(np.float32)
-    return np.stack([(block.T @ block).astype(np.float64) / len(block) for block in z])
+def _pair_moments(per_block: Array) -> tuple[Array, Array, int]:
+    """Return the mean over blocks of p(z_k = z_j = 1), the sum of squares about it, and the number of blocks.
+
+    Block by block (Welford's recursion): a matrix of each would take more memory than the states.
+    """
+    n = per_block.shape[-1]
+    mean, squares = np.zeros((n, n)), np.zeros((n, n))
+    for k, states in enumerate(per_block):
+        z = states.astype(np.float32)
+        off = (z.T @ z).astype(np.float64) / len(z) - mean
+        mean += off / (k + 1)
+        squares += off**2 * (k / (k + 1))
+    return mean, squares, len(per_block)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -118,6 +118,7 @@ def check_memory(
     shortest: int,
     *,
     delay: int = 1,
+    synapses: int | None = None,
     memory: int | None = None,
 ) -> None:
     """Raise, before anything is allocated, if a run, or what is to be recorded of it, does not fit into memory.
