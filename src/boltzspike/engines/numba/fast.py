@@ -287,7 +287,11 @@ class FastRunner:
         """Return the potentials after a pass of one step (or none), mV, (chains, steps, units)."""
         fields = state.dynamics.reshape(len(state.dynamics), self.scaled.rows, FIELDS, ROW)
         relative = self._by_chain(fields[:, :, V].reshape(len(fields), -1), state.chains)
-        return (relative + self.program.v_thresh)[:, None].repeat(steps, axis=1)
+        p = self.program
+        clamp = p.clamp if p.courses is None else p.courses.clamp[p.courses.segment(max(state.step - 1, 0))]
+        # a clamp is a huge drive here: what it does to v is no potential
+        held = np.where(clamp == FREE, relative + p.v_thresh, p.v_reset)
+        return held[:, None].repeat(steps, axis=1)
 
     def _by_chain(self, lanes: Array, chains: int) -> Array:
         """Return (blocks, rows * 16) as (chains, units)."""
