@@ -1,8 +1,8 @@
-# make setup | demo | test | test-all | bench | lint | lock
+# make setup | demo | test | test-all | bench | calibrations | lint | lock
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all bench lint lock clean
+.PHONY: setup demo test test-all bench calibrations lint lock clean
 setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
@@ -32,6 +32,13 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/kernel.py --units 5 100 1000 --chains 64 --repeats 3
+
+# what ships for the presets: their calibrations with the learned translation rule
+calibrations: setup
+	for preset in S1 S2 S5a thesis dodo; do \
+	  $(BIN)/boltzspike calibrate --neuron $$preset --network \
+	    -o src/boltzspike/calibrations/$$preset.json --force || exit 1; \
+	done
 
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

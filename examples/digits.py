@@ -1,6 +1,6 @@
 """Spiking neurons see the upper half of a handwritten digit, draw the rest and name it.
 
-    python examples/digits.py -o FOLDER [--quick] [--rule psp]    writes digits.png, digits.csv, digits.json
+    python examples/digits.py -o FOLDER [--quick] [--rule learned]    writes digits.png, digits.csv, digits.json
     python examples/digits.py --train                             trains again, writes examples/digits-rbm.json
 
 The machine is a restricted Boltzmann machine: 64 pixels and 10 label units, one for each digit, above 16 hidden
@@ -188,7 +188,7 @@ def demonstrate(machine, folder, *, per_digit, seed=1, **options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("demo-output"), metavar="FOLDER")
-    parser.add_argument("--rule", default="psp", help="translation rule")
+    parser.add_argument("--rule", default="learned", help="translation rule")
     parser.add_argument("--quick", action="store_true", help="fewer images, shorter runs")
     parser.add_argument("--train", action="store_true", help=f"train again and write {MACHINE.name}")
     arguments = parser.parse_args()

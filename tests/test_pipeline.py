@@ -19,7 +19,7 @@ def test_the_bias_of_five_unit_machines_is_at_the_level_of_the_psp_rule(rng, s1_
         draw = 1.2 * (rng.beta(0.5, 0.5, size=(6, 5)) - 0.5)
         weights = np.triu(draw[:5], 1)
         machine = bs.BoltzmannMachine(weights=weights + weights.T, biases=draw[5])
-        result = bs.sample(machine, calibration=s1_calibration, duration=1e4, chains=64, seed=seed)
+        result = bs.sample(machine, calibration=s1_calibration, duration=1e4, chains=64, seed=seed, rule="psp")
         divergence = result.kl_divergence()
         assert divergence.error < 0.001
         biases.append(divergence.bias)

@@ -9,7 +9,7 @@ A description goes in on the left, samples with honest error bars come out on th
     result.marginals(), result.kl_divergence()
 """
 
-from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
@@ -24,9 +24,9 @@ from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMach
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline import calibrate, calibrate_many, design, read, response, sample
+from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.result import Result
-from boltzspike.translation import translate
+from boltzspike.translation import Translation, translate
 
 __all__ = [
     "LIF",
@@ -37,20 +37,24 @@ __all__ = [
     "CalibrationError",
     "CurrentLIF",
     "MissingDependency",
+    "NetworkCalibration",
     "PoissonBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
     "SpikingNetwork",
     "Synapse",
+    "Translation",
     "UnsupportedFeature",
     "ValidationError",
     "calibrate",
     "calibrate_many",
+    "calibrate_network",
     "design",
     "presets",
     "read",
     "response",
     "sample",
     "translate",
+    "tune",
 ]

@@ -10,6 +10,7 @@ from boltzspike.errors import CalibrationError, require
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.description import Array, Given, Saved, description, frozen_array, set_field
 from boltzspike.model.neuron import Control, Neuron, with_control
+from boltzspike.model.synapse import Synapse
 from boltzspike.theory.logistic import fit_logistic
 from boltzspike.theory.membrane import jumps, leverage, membrane_statistics
 from boltzspike.units import ms, mV
@@ -49,6 +50,51 @@ class ResponseCurve(Saved):
 
 
 @description
+class NetworkCalibration(Saved):
+    """What small networks of this neuron taught about the parameters that a target needs: the learned rule."""
+
+    synapse: Synapse
+    """The recurrent synapse that it holds for."""
+    features: tuple[str, ...]
+    """Names of ``translation.learned.FEATURES``."""
+    coefficients: Given
+    """Shape (features,)."""
+    families: tuple[str, ...]
+    """Kinds of machines that were simulated."""
+    family_errors: Given
+    """Mean predicted D_KL of each family by the rule learned from the others, shape (families,)."""
+    error_model: Given
+    """Coefficients of the logarithm of the predicted D_KL, ``translation.learned.predicted_error``."""
+    error_factor: float
+    """Standard deviation of the logarithm of D_KL around that prediction, as a factor."""
+    max_weight: float
+    """Largest |W| among the machines."""
+    max_row: float
+    """Largest sum of |W| over the neighbours of a unit."""
+    networks: int
+    """Number of networks."""
+    duration: ms
+    """Biological time of each, all chains together."""
+    dt: ms
+    u0: mV
+    """Of the calibration that it was learned with."""
+    alpha: mV
+    seed: int
+    version: str
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        for field in ("coefficients", "family_errors", "error_model"):
+            set_field(self, field, frozen_array(getattr(self, field), f"NetworkCalibration.{field}", ndim=1))
+        for field in ("features", "families"):
+            set_field(self, field, tuple(getattr(self, field)))
+        for names, values in (("features", "coefficients"), ("families", "family_errors")):
+            count = len(getattr(self, names))
+            given = len(getattr(self, values))
+            require(given == count, f"NetworkCalibration.{values}", f"{count} numbers, one a name", given)
+
+
+@description
 class Calibration(Saved):
     """The logistic of one neuron under one background: ``p(z=1) = 1/(1 + exp(-(mu - u0)/alpha))``.
 
@@ -71,6 +117,8 @@ class Calibration(Saved):
     """Time step of the simulated sweep; ``None``: from theory."""
     version: str = ""
     """boltzspike version that made it."""
+    network: NetworkCalibration | None = None
+    """The learned translation rule, where one was made."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -89,6 +137,19 @@ class Calibration(Saved):
     def biased(self, bias: float) -> Neuron:
         """Return the neuron whose logistic sits at the Boltzmann bias ``bias``."""
         return with_control(self.neuron, self.control, self.control_at(bias))
+
+    def same_neuron(self, other: Calibration) -> bool:
+        """Return whether both are of one neuron and background, but for the bias, and agree on u0 and alpha."""
+
+        def unbiased(neuron: Neuron) -> Neuron:
+            return with_control(with_control(neuron, "v_rest", 0.0), "i_offset", 0.0)
+
+        return (
+            unbiased(self.neuron) == unbiased(other.neuron)
+            and self.background == other.background
+            and abs(self.u0 - other.u0) < 0.02 * other.alpha
+            and abs(self.alpha / other.alpha - 1) < 0.01
+        )
 
     @property
     def alpha_control(self) -> float:

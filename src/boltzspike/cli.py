@@ -13,8 +13,11 @@ import typer
 
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
+    from boltzspike.model.boltzmann import Machine
     from boltzspike.pipeline import Progress
     from boltzspike.result import Result
+    from boltzspike.translation import Translation
+    from boltzspike.translation.budget import Budget
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +33,7 @@ Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
 Dt = Annotated[float, typer.Option(help="Time step in ms.")]
-EngineOption = Annotated[str, typer.Option(help="numba, numba-exact or reference.")]
+EngineOption = Annotated[str, typer.Option(help="numba, numba-exact, reference; sample: gibbs, buesing.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
@@ -50,7 +53,10 @@ def sample(
     chains: Chains = 64,
     seed: Seed = 1,
     neuron: NeuronOption = "S1",
-    rule: Annotated[str, typer.Option(help="Translation rule.")] = "psp",
+    rule: Annotated[
+        str | None,
+        typer.Option(help="Translation rule, psp or learned, or a tuned file.", show_default=False),
+    ] = None,
     plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
     clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
     engine: EngineOption = "numba",
@@ -58,26 +64,24 @@ def sample(
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
+    budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
     """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution."""
     from boltzspike import pipeline
-    from boltzspike.errors import ValidationError
     from boltzspike.files import check_writable
-    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
     from boltzspike.model.synapse import Synapse
 
     if output is not None:
         check_writable(output, force=force)
-    machine = pipeline.read(model)
-    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
-        raise ValidationError(f"{model}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+    machine = _read_machine(model)
     evidence = parse_clamp(clamp)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron)
     regime = calibration.verdict.regime
-    print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; neuron {neuron}: {regime}")
+    by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
+    print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
     with _progress_bar("sampling") as progress:
         result = pipeline.sample(
             machine,
@@ -85,7 +89,7 @@ def sample(
             duration=biological,
             chains=chains,
             seed=seed,
-            rule=rule,
+            rule=_read_rule(rule),
             synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
             engine=engine,
             dt=dt,
@@ -96,9 +100,84 @@ def sample(
             progress=progress,
         )
     _print_result(result, all_units=all_units)
+    if budget:
+        _print_budget(result.error_budget(threads=threads))
     if output is not None:
         result.save(output, force=force)
         print(f"wrote {output}")
+
+
+@app.command()
+def tune(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
+    start: Annotated[
+        Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)
+    ] = None,
+    clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            help="Couple units that share a neighbour; default: yes, but not in an RBM.", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Runs at most.")] = 12,
+    tolerance: Annotated[float, typer.Option(help="D_KL at which to stop.")] = 1e-3,
+    duration: Duration = "100s",
+    chains: Chains = 64,
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
+    engine: EngineOption = "numba",
+    dt: Dt = 0.1,
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Tune a network in the loop until its moments are the target's; use it by sample --rule FILE.
+
+    The best parameters so far are written after every run, so that an interrupted tuning goes on with --start.
+    """
+    from boltzspike import pipeline
+    from boltzspike.errors import ValidationError
+    from boltzspike.files import check_writable
+    from boltzspike.model.synapse import Synapse
+    from boltzspike.translation import Translation
+    from boltzspike.translation.tuned import Step
+
+    check_writable(output, force=force)
+    machine = _read_machine(model)
+    begin = None
+    if start is not None:
+        begin = pipeline.read(start)
+        if not isinstance(begin, Translation):
+            raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
+    with _progress_bar("tuning") as progress:
+
+        def show(number: int, best: Step) -> None:
+            progress(number, steps)
+            print(f"run {number}: D_KL {best.error:.2g} +- {best.standard_error:.1g}", flush=True)
+            best.translation.save(output, force=True)
+
+        tuned = pipeline.tune(
+            machine,
+            calibration=None if begin is not None else _calibration(neuron),
+            start=begin,
+            synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+            clamp=parse_clamp(clamp),
+            fill=fill,
+            steps=steps,
+            tolerance=tolerance,
+            duration=parse_time(duration, "duration"),
+            chains=chains,
+            dt=dt,
+            seed=seed,
+            engine=engine,
+            threads=threads,
+            on_step=show,
+        )
+    tuned.save(output, force=True)
+    print(tuned.notes[-1])
+    print(f"wrote {output}")
 
 
 @app.command()
@@ -107,6 +186,11 @@ def calibrate(
     control: ControlOption = None,
     method: Annotated[str, typer.Option(help="density, burst (theories) or simulation.")] = "density",
     points: Annotated[int, typer.Option(help="Points of the response curve.")] = 21,
+    network: Annotated[
+        bool, typer.Option("--network", help="Learn the translation rule from small networks.")
+    ] = False,
+    networks: Annotated[int, typer.Option(help="Number of networks to learn from.")] = 250,
+    plasticity: Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")] = "renewing",
     duration: Duration = "100s",
     chains: Chains = 16,
     seed: Seed = 1,
@@ -120,6 +204,7 @@ def calibrate(
     """Find the logistic of a neuron under its background: u0 and alpha, with errors and a verdict."""
     from boltzspike import pipeline
     from boltzspike.files import check_writable
+    from boltzspike.model.synapse import Synapse
 
     if output is not None:
         check_writable(output, force=force)
@@ -129,6 +214,12 @@ def calibrate(
         cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
         chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,
     )  # fmt: skip
+    if network:
+        with _progress_bar("learning from networks") as progress:
+            calibration = pipeline.calibrate_network(
+                calibration, synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+                networks=networks, dt=dt, seed=seed, engine=engine, threads=threads, progress=progress,
+            )  # fmt: skip
     _report_calibration(calibration, output, force=force)
     if plot is not None:
         x: Any = [calibration.control_at(bias) for bias in range(-6, 7)]
@@ -173,6 +264,9 @@ def _report_calibration(calibration: Calibration, output: Path | None, *, force:
     print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
     print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
     print(f"regime {calibration.verdict}")
+    if (learned := calibration.network) is not None:
+        print(f"network rule learned from {learned.networks} networks; D_KL expected on a family not among them:")
+        print("; ".join(f"{family} {error:.2g}" for family, error in zip(learned.families, learned.family_errors)))
     if output is not None:
         calibration.save(output, force=force)
         print(f"wrote {output}")
@@ -329,6 +423,31 @@ def _is_preset(name: str) -> bool:
     return name in presets.ALL or not Path(name).is_file()
 
 
+def _read_machine(path: Path) -> Machine:
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+    from boltzspike.pipeline import read
+
+    machine = read(path)
+    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
+        raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+    return machine
+
+
+def _read_rule(rule: str | None) -> str | Translation | None:
+    """Return a rule's name as it is, and the translation in a file of that name."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.pipeline import read
+    from boltzspike.translation import RULES, Translation
+
+    if rule is None or rule in RULES or not Path(rule).exists():
+        return rule
+    translation = read(rule)
+    if not isinstance(translation, Translation):
+        raise ValidationError(f"{rule}: must be a translation, got a {type(translation).__name__}")
+    return translation
+
+
 def _read_calibration(path: str) -> Calibration:
     from boltzspike.calibration import Calibration
     from boltzspike.errors import ValidationError
@@ -415,6 +534,14 @@ def _print_result(result: Result, *, all_units: bool) -> None:
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
     print(f"engine: {how['engine']}, {how['approximation']}")
+
+
+def _print_budget(budget: Budget) -> None:
+    rows = [[share.cause, f"{share.value:+.5f}", f"{share.error:.5f}"] for share in budget.shares]
+    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", ""])
+    rows.append(["bias of D_KL, as measured", f"{budget.bias:+.5f}", f"{budget.bias_error:.5f}"])
+    rows.append(["sampling noise (floor)", f"{budget.floor:+.5f}", ""])
+    _print_table(["where D_KL comes from", "share", "+-"], rows)
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from boltzspike.calibration import Calibration, ResponseCurve
+from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
 from boltzspike.errors import ValidationError, suggestion
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
@@ -22,6 +22,7 @@ from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
 from boltzspike.result import Result
 from boltzspike.samples import Samples
+from boltzspike.translation import Translation
 
 SCHEMA = 1
 """Version of the JSON and netCDF layouts; a file of a newer one is refused."""
@@ -37,7 +38,9 @@ _DESCRIPTIONS: dict[str, type] = {
         Synapse,
         SpikingNetwork,
         Calibration,
+        NetworkCalibration,
         ResponseCurve,
+        Translation,
     )
 }
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -216,6 +219,7 @@ def _save_result(result: Result, path: Path, *, force: bool) -> None:
             "machine": encode(document(result.machine)),
             "calibration": encode(document(result.calibration)),
             "network": encode(document(result.network)),
+            "translation": encode(document(result.translation)),
             "clamp": encode({str(unit): value for unit, value in result.clamp.items()}),
             "simulated": np.asarray(result.simulated, dtype=np.int64),
             "configuration": encode(dict(result.configuration)),
@@ -258,6 +262,7 @@ def _read_result(path: Path) -> Result:
         clamp={int(unit): value for unit, value in decoded("clamp").items()},
         calibration=from_document(decoded("calibration"), f"{path}: calibration"),
         network=from_document(decoded("network"), f"{path}: network"),
+        translation=from_document(decoded("translation"), f"{path}: translation"),
         samples=Samples(
             start=int(attributes["start_step"]),
             stop=int(attributes["stop_step"]),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import importlib.resources
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -14,23 +17,39 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
+from boltzspike.diagnostics import joint, pairs
 from boltzspike.engines import get_engine
-from boltzspike.errors import BoltzspikeError, CalibrationError, ValidationError, require
+from boltzspike.errors import (
+    BoltzspikeError,
+    BoltzspikeWarning,
+    CalibrationError,
+    UnsupportedFeature,
+    ValidationError,
+    require,
+)
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
-from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine, clamp_indices
+from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import Control, Neuron, with_control
+from boltzspike.model.neuron import LIF, Control, CurrentLIF, Neuron, with_control
 from boltzspike.model.synapse import Synapse
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
 from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
+from boltzspike.theory.exact import all_states
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.theory.predict import predict
-from boltzspike.translation import translate
+from boltzspike.translation import Translation, translate
+from boltzspike.translation.budget import Budget, mean_trace
+from boltzspike.translation.budget import error_budget as compute_budget
+from boltzspike.translation.psp import network_of
+from boltzspike.translation.teaching import network_calibration, teach
+from boltzspike.translation.tuned import GROUPS, Moments, Step
+from boltzspike.translation.tuned import tune as tune_in_the_loop
+from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -204,6 +223,270 @@ def calibrate_many(
     return found
 
 
+def calibrate_network(
+    calibration: Calibration,
+    *,
+    synapse: Synapse | None = None,
+    networks: int = 250,
+    duration: float = 3.2e6,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Return the calibration with the learned translation rule for networks of its neuron.
+
+    Small random networks of several families are simulated, and the parameters that were handed to them are
+    regressed on the machines that they turned out to be (``translation.learned``). It is done once for a neuron,
+    background and synapse.
+
+    Parameters
+    ----------
+    calibration
+        Of the neuron.
+    synapse
+        The recurrent synapse; ``None``: renewing.
+    networks
+        Number of networks.
+    duration
+        Biological time of each network in ms, all chains together.
+    chains, dt, seed, engine, threads
+        Of the simulation.
+    progress
+        Called with (networks done, networks in all).
+
+    Raises
+    ------
+    CalibrationError
+        Where the networks that can be learned from are too few.
+    """
+    _check_dt(calibration, dt)
+    require(_whole(networks) and networks >= 1, "networks", "an integer, at least 1", networks)
+    synapse = synapse or Synapse()
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def joint_of(weights: Array, biases: Array, number: int) -> Array:
+        network = network_of(weights, biases, calibration, synapse)
+        of_network = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = _run(
+            network, duration / chains, chains, dt, of_network, engine, threads, Record(states_every=half),
+            burn_in=500.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        return joint(samples.states)
+
+    examples = teach(joint_of, networks=networks, seed=seed, progress=progress)
+    learned = network_calibration(
+        examples, calibration, synapse, duration=duration, dt=dt, seed=seed, version=version("boltzspike")
+    )
+    return dataclasses.replace(calibration, network=learned)
+
+
+def tune(
+    machine: Machine,
+    *,
+    calibration: Calibration | None = None,
+    start: Translation | None = None,
+    synapse: Synapse | None = None,
+    clamp: Mapping[int | str, int] | None = None,
+    fill: bool | None = None,
+    steps: int = 12,
+    tolerance: float = 1e-3,
+    duration: float = 1e5,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    on_step: Callable[[int, Step], None] | None = None,
+) -> Translation:
+    """Return a translation tuned in the loop: the network's moments are brought to those of the target.
+
+    Give it to ``sample`` as ``rule``, with the same evidence.
+
+    Parameters
+    ----------
+    machine
+        The target.
+    calibration, synapse
+        As in ``sample``.
+    start
+        Where to begin, for example a translation tuned before; ``None``: the best rule without tuning.
+    clamp
+        Evidence: the machine of the other units given it is tuned.
+    fill
+        Whether units that share a neighbour may become coupled, which sparse machines with strong weights need;
+        ``False`` keeps the couplings of the target. ``None``: yes, but not for an RBM, which stays bipartite.
+    steps
+        Runs of the network at most.
+    tolerance
+        D_KL at which it stops.
+    duration
+        Biological time per chain of the longest runs, in ms.
+    chains, dt, seed, engine, threads
+        Of the runs.
+    on_step
+        Called after each run with its number and the best step so far, whose ``translation`` may be saved.
+    """
+    calibration = calibration or (start.calibration if start is not None else _default_calibration())
+    _check_dt(calibration, dt)
+    require(_whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
+    plain = _plain(machine.given(clamp_indices(machine, clamp or {}))[0])
+    if start is None:
+        start = translate(plain, with_network(calibration), synapse=synapse, states_of=working_point)
+    _check_target("start", start, plain)
+    if fill is None:
+        fill = not isinstance(machine, RestrictedBoltzmannMachine)
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def sampler(translation: Translation, number: int, share: float) -> Moments:
+        of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = _run(
+            translation.network, share * duration, chains, dt, of_run, engine, threads, Record(states_every=half),
+            burn_in=1000.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        group = np.array_split(samples.states, GROUPS)
+        pairs_of_group = np.stack([pairs(states) for states in group])
+        return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
+
+    return tune_in_the_loop(
+        start, working_point(plain), sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step
+    )
+
+
+def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:
+    """Return how much of the bias of a result comes from which idealisation that the network gives up.
+
+    The network is simulated again with one thing changed: memoryless units with its PSPs, and with its response;
+    current-based neurons of the same mean membrane and noise; the delay longer by
+    a step; half the step.
+
+    Parameters
+    ----------
+    result
+        Of ``sample`` with LIF neurons, exponential synapses of one time constant, and at most 12 free units.
+    duration
+        Biological time per chain of each variant in ms; ``None``: that of the result.
+    """
+    from boltzspike import abstract
+
+    calibration, network, translation = result.calibration, result.network, result.translation
+    if calibration is None or network is None or translation is None:
+        raise ValidationError("error_budget: needs a result of LIF neurons, made by this version")
+    neuron, synapse, how = calibration.neuron, network.synapse, result.configuration
+    one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
+    if not one_time or how["clamping"] != "bias" or synapse.plasticity not in ("renewing", "additive"):
+        raise UnsupportedFeature(
+            "error_budget: needs exponential synapses of one time constant, renewing or additive, clamping='bias'"
+        )
+    dt, chains, target = how["dt_ms"], how["chains"], _plain(result.target())
+    duration = how["duration_ms"] if duration is None else duration
+    tau, n = round(neuron.tau_refrac / dt), target.n_units
+    weights, biases = np.asarray(translation.effective_weights), np.asarray(translation.effective_biases)
+    groups = min(chains, 16)
+
+    def grouped(samples: Samples) -> Array:
+        assert samples.states is not None
+        return np.stack([joint(states) for states in np.array_split(samples.states, groups)])
+
+    def simulated(of: SpikingNetwork, step: float = dt) -> Array:
+        every = Record(states_every=round(neuron.tau_refrac / step))
+        seed = how["seed"] + 1
+        return grouped(_run(of, duration, chains, step, seed, how["engine"], threads, every, burn_in=1000.0)[0])
+
+    curve_at = np.linspace(-9, 9, 37)
+    mu = calibration.u0 + calibration.alpha * curve_at
+    p_of_u, _ = predict(neuron, calibration.background, mu, method="density")
+
+    def memoryless(response: Callable[[Array], Array]) -> Array:
+        runner = abstract.Neural(
+            weights, biases, tau=tau, response=response, trace=synapse.plasticity, tau_syn=neuron.tau_syn_exc / dt,
+            dt=dt, threads=threads or os.cpu_count() or 1,
+        )  # fmt: skip
+        _, state = runner.run(runner.init(seed=how["seed"], chains=chains), 100 * tau, Record())
+        return grouped(runner.run(state, round(duration / dt), Record(states_every=tau))[0])
+
+    delay = dt if synapse.delay is None else synapse.delay
+    late = dataclasses.replace(synapse, delay=delay + dt)
+    fine = dataclasses.replace(synapse, delay=delay)
+    with_currents = translation
+    if isinstance(neuron, LIF):
+        with_currents = dataclasses.replace(translation, calibration=_current_based(calibration))
+    variants = {
+        "traces": memoryless(lambda u: 1 / (1 + np.exp(-u))),
+        "response": memoryless(lambda u: np.interp(u, curve_at, p_of_u)),
+        "currents": simulated(with_currents.network),
+        "delay": simulated(dataclasses.replace(network, synapse=late)),
+        "step": simulated(dataclasses.replace(network, synapse=fine), dt / 2),
+        "network": grouped(result.samples),
+    }
+    marginals = variants["network"].mean(axis=0) @ all_states(n)
+    traces = mean_trace(marginals, tau, neuron.tau_syn_exc / dt, synapse.plasticity == "renewing")
+    divergence = result.kl_divergence()
+    return compute_budget(
+        target, variants, weights @ (traces - marginals), (weights, biases), bias=divergence.bias,
+        bias_error=divergence.error, floor=divergence.floor,
+    )  # fmt: skip
+
+
+def _current_based(calibration: Calibration) -> Calibration:
+    """Return the calibration of a current-based neuron of the same mean membrane and the same noise."""
+    neuron, background = calibration.neuron, calibration.background
+    assert isinstance(neuron, LIF)
+    rates, weights = np.asarray(background.rates), np.asarray(background.weights)
+    reversal = np.where(weights > 0, neuron.e_rev_exc, neuron.e_rev_inh)
+    same = CurrentLIF(
+        c_m=neuron.c_m,
+        tau_m=membrane_statistics(neuron, background).tau_eff,
+        v_rest=neuron.v_rest,
+        v_reset=neuron.v_reset,
+        v_thresh=neuron.v_thresh,
+        tau_refrac=neuron.tau_refrac,
+        tau_syn_exc=neuron.tau_syn_exc,
+        tau_syn_inh=neuron.tau_syn_inh,
+    )
+    currents = PoissonBackground(rates=rates, weights=np.abs(weights) * (reversal - neuron.v_thresh))
+    return calibrate(same, currents, control="v_rest")
+
+
+def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = None) -> WorkingPoint:
+    """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method.
+
+    With ``clamp`` they are those under this evidence, the clamped units at their values.
+    """
+    conditioned, free = machine.given(clamp or {})
+    if conditioned.n_units <= ENUMERATED_UNITS:
+        point = enumerated(conditioned)
+    else:
+        samples, _ = _sample_abstract(
+            conditioned, "gibbs", 1.0, _POINT_SWEEPS, _POINT_CHAINS, 0, None, burn_in=_POINT_SWEEPS, progress=None
+        )
+        assert samples.states is not None
+        states = samples.states.reshape(-1, conditioned.n_units)
+        point = WorkingPoint(
+            states=states,
+            probabilities=np.full(len(states), 1 / len(states)),
+            source=f"{len(states)} states by Gibbs sampling",
+        )
+    if not clamp:
+        return point
+    states = np.zeros((len(point.states), machine.n_units), dtype=np.int8)
+    states[:, list(clamp)] = list(clamp.values())
+    states[:, free] = point.states
+    return dataclasses.replace(point, states=states)
+
+
+_POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
+"""Of the Gibbs samples: the chains are many, as modes may be left seldom."""
+
+
+def _plain(machine: Machine) -> BoltzmannMachine:
+    return machine.to_boltzmann() if isinstance(machine, RestrictedBoltzmannMachine) else machine
+
+
 def design(
     neuron: Neuron,
     *,
@@ -269,7 +552,7 @@ def sample(
     duration: float = 1e5,
     chains: int = 64,
     seed: int = 1,
-    rule: str = "psp",
+    rule: str | Translation | None = None,
     synapse: Synapse | None = None,
     engine: str = "numba",
     dt: float = 0.1,
@@ -296,11 +579,14 @@ def sample(
         The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
         chains. Another engine, dt or version may give others.
     rule
-        Translation rule.
+        Translation rule, ``"psp"`` or ``"learned"``, or a ``Translation`` made before (of the machine under the
+        evidence); ``None``: the best that the calibration, or one that ships with this version, allows.
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
-        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower.
+        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
+        membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order of the updates) and
+        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac.
     dt
         Time step in ms.
     clamp
@@ -317,34 +603,41 @@ def sample(
     """
     if calibration is None:
         calibration = _default_calibration()
-    if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
-        raise ValidationError(
-            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
-            "calibrate at this dt, or from theory"
-        )
+    _check_dt(calibration, dt)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     evidence = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(evidence)
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
-    plain = conditioned.to_boltzmann() if isinstance(conditioned, RestrictedBoltzmannMachine) else conditioned
-    network = translate(plain, calibration, synapse=synapse, rule=rule)
-    every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
-    record = Record(states_every=every)
-
-    samples, how = _run(
-        network, duration, chains, dt, seed, engine, threads, record, burn_in=burn_in,
-        clamp=evidence if clamping == "spikes" else None, progress=progress,
-    )  # fmt: skip
+    plain = _plain(conditioned)
+    translation = None
+    if engine in ABSTRACT:
+        require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
+        plain, free = _plain(machine.given(evidence)[0]), machine.given(evidence)[1]
+        tau = calibration.neuron.tau_refrac
+        samples, how = _sample_abstract(
+            plain, engine, tau, duration, chains, seed, threads, burn_in=burn_in, progress=progress
+        )
+        dt, draw_every = samples.dt, tau
+    else:
+        translation = _translation(plain, rule, calibration, synapse, evidence if clamping == "spikes" else {})
+        every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
+        samples, how = _run(
+            translation.network, duration, chains, dt, seed, engine, threads, Record(states_every=every),
+            burn_in=burn_in, clamp=evidence if clamping == "spikes" else None, progress=progress,
+        )  # fmt: skip
+        draw_every = every * dt
+        how["rule"] = translation.rule
+        how["predicted_d_kl"] = translation.predicted_error
+        how["translation"] = [*translation.notes, *translation.warnings]
     configuration = {
         "duration_ms": duration,
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
-        "rule": rule,
         "engine": engine,
         "dt_ms": dt,
-        "draw_every_ms": every * dt,
+        "draw_every_ms": draw_every,
         "clamping": clamping,
         **how,
         "versions": {
@@ -357,12 +650,71 @@ def sample(
     return Result(
         machine=machine,
         clamp=evidence,
-        calibration=calibration,
-        network=network,
+        calibration=None if translation is None else calibration,
+        network=None if translation is None else translation.network,
+        translation=translation,
         samples=samples,
         simulated=free,
         configuration=configuration,
     )
+
+
+def _translation(
+    machine: BoltzmannMachine,
+    rule: str | Translation | None,
+    calibration: Calibration,
+    synapse: Synapse | None,
+    held: Mapping[int, int],
+) -> Translation:
+    """Return the translation that ``rule`` gives or is; units in ``held`` are simulated at these values."""
+    if isinstance(rule, Translation):
+        _check_target("rule", rule, machine)
+        translation = rule
+    else:
+        states_of = functools.partial(working_point, clamp=held)
+        known = with_network(calibration)
+        translation = translate(machine, known, synapse=synapse, rule=rule, states_of=states_of)
+    for text in translation.warnings:
+        warnings.warn(text, BoltzspikeWarning, stacklevel=3)
+    return translation
+
+
+def with_network(calibration: Calibration) -> Calibration:
+    """Return the calibration with the learned rule of the preset of the same neuron, if it holds none."""
+    if calibration.network is not None:
+        return calibration
+    for name in presets.ALL:
+        shipped = _shipped(name)
+        if shipped is not None and shipped.same_neuron(calibration):
+            return dataclasses.replace(calibration, network=shipped.network)
+    return calibration
+
+
+@functools.cache
+def _shipped(preset: str) -> Calibration | None:
+    """Return the calibration, with its learned rule, that ships for a preset."""
+    file = importlib.resources.files("boltzspike") / "calibrations" / f"{preset}.json"
+    if not file.is_file():
+        return None
+    with importlib.resources.as_file(file) as path:
+        calibration: Calibration = files.read(path)
+    return calibration
+
+
+def _check_target(where: str, translation: Translation, machine: BoltzmannMachine) -> None:
+    if translation.machine != machine:
+        raise ValidationError(
+            f"{where}: the translation was made for another machine, or for other evidence "
+            f"({translation.machine.n_units} free units, here {machine.n_units}); make one for this"
+        )
+
+
+def _check_dt(calibration: Calibration, dt: float) -> None:
+    if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
+        raise ValidationError(
+            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
+            "calibrate at this dt, or from theory"
+        )
 
 
 @functools.cache
@@ -398,19 +750,42 @@ def _run(
     progress: Progress | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
+    program = compile_program(network, dt=dt, clamp=clamp)
+    return _advance(
+        lambda: get_engine(engine, threads=threads).prepare(program), program.n_units, duration, chains, dt, seed,
+        threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
+        shortest=int(program.refractory_steps.min()), progress=progress,
+    )  # fmt: skip
+
+
+def _advance(
+    prepare: Callable[[], Any],
+    units: int,
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    threads: int | None,
+    record: Record,
+    *,
+    burn_in: float,
+    longest: int,
+    shortest: int,
+    progress: Progress | None,
+) -> tuple[Samples, dict[str, Any]]:
+    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps."""
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
     require(threads is None or (_whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
     require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
     require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
-    program = compile_program(network, dt=dt, clamp=clamp)
-    least = max(record.states_every or 1, int(program.refractory_steps.max()))
+    least = max(record.states_every or 1, longest)
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    _check_memory(record, steps, chains, program.n_units, int(program.refractory_steps.min()))
+    _check_memory(record, steps, chains, units, shortest)
     started = time.perf_counter()
-    runner = get_engine(engine, threads=threads).prepare(program)
+    runner = prepare()
     state = runner.init(seed=seed, chains=chains)
     discarded = round(burn_in / dt / least) * least
     # a first pass of no steps compiles what is to be recorded
@@ -431,6 +806,42 @@ def _run(
         "setup_seconds": sampling - started,
     }
     return Samples.join(parts), how
+
+
+ABSTRACT = ("gibbs", "gibbs-random", "buesing")
+"""Samplers without membranes, named like engines."""
+_BUESING_TAU = 20
+
+
+def _sample_abstract(
+    machine: BoltzmannMachine,
+    engine: str,
+    tau_refrac: float,
+    duration: float,
+    chains: int,
+    seed: int,
+    threads: int | None,
+    *,
+    burn_in: float,
+    progress: Progress | None,
+) -> tuple[Samples, dict[str, Any]]:
+    """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
+    from boltzspike import abstract
+
+    per_draw = 1 if engine.startswith("gibbs") else _BUESING_TAU
+    dt, cores = tau_refrac / per_draw, threads or os.cpu_count() or 1
+    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
+
+    def prepare() -> Any:
+        if engine == "buesing":
+            return abstract.Neural(weights, biases, tau=_BUESING_TAU, dt=dt, threads=cores)
+        scan: Any = "random" if engine == "gibbs-random" else "sequential"
+        return abstract.Gibbs(weights, biases, scan=scan, dt=dt, threads=cores)
+
+    return _advance(
+        prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
+        longest=per_draw, shortest=per_draw, progress=progress,
+    )  # fmt: skip
 
 
 def _check_memory(record: Record, steps: int, chains: int, units: int, shortest: int) -> None:

@@ -125,7 +125,7 @@ def test_a_small_machine_is_sampled_as_well_as_the_psp_rule_can(engine, n, s1_ca
     rng = np.random.default_rng(n)
     weights = np.triu(rng.uniform(-0.6, 0.6, (n, n)), 1)
     machine = bs.BoltzmannMachine(weights=weights + weights.T, biases=rng.uniform(-0.6, 0.6, n))
-    network = translate(machine, s1_calibration)
+    network = translate(machine, s1_calibration).network
     states = run(engine, network, enough(engine, 20_000), Record(states_every=100), chains=64, burn_in=1000).states
     result = bs.diagnostics.kl_divergence(states, exact_joint(machine))
     assert result.bias < 0.02 + 4 * result.error

@@ -1,0 +1,75 @@
+"""From a Boltzmann machine to a spiking network: the translation rules.
+
+A rule finds the parameters, in Boltzmann units, with which the neurons sample the target; the PSP rule's formula
+then turns them into conductances and potentials. A rule is one function ``(machine, calibration, synapse,
+states_of) -> Translation`` and one line in ``RULES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from boltzspike.calibration import Calibration
+from boltzspike.errors import ValidationError, suggestion
+from boltzspike.model.boltzmann import BoltzmannMachine
+from boltzspike.model.synapse import Synapse
+from boltzspike.translation.learned import learned_rule
+from boltzspike.translation.result import Translation
+from boltzspike.translation.working_point import StatesOf, enumerated
+
+Rule = Callable[[BoltzmannMachine, Calibration, Synapse, StatesOf], Translation]
+
+
+def translate(
+    machine: BoltzmannMachine,
+    calibration: Calibration,
+    *,
+    synapse: Synapse | None = None,
+    rule: str | None = None,
+    states_of: StatesOf = enumerated,
+) -> Translation:
+    """Translate a machine for networks of the calibrated neuron.
+
+    Parameters
+    ----------
+    machine
+        The target.
+    calibration
+        Of the neuron.
+    synapse
+        The recurrent synapse; ``None``: renewing.
+    rule
+        A name in ``RULES``; ``None``: the best that this calibration allows, see ``best_rule``.
+    states_of
+        How a rule comes by the states over which it averages: enumeration, or a sampler for large machines.
+    """
+    synapse = synapse or Synapse()
+    rule = rule or best_rule(calibration, synapse)
+    if rule not in RULES:
+        raise ValidationError(f"rule: no translation rule named {rule!r}{suggestion(rule, RULES)}")
+    return RULES[rule](machine, calibration, synapse, states_of)
+
+
+def best_rule(calibration: Calibration, synapse: Synapse) -> str:
+    """Return the name of the best rule that needs no simulation of the target."""
+    network = calibration.network
+    return "learned" if network is not None and network.synapse == synapse else "psp"
+
+
+def psp_rule(
+    machine: BoltzmannMachine, calibration: Calibration, synapse: Synapse, states_of: StatesOf
+) -> Translation:
+    """Hand the target's own parameters to the neurons (the rule of arXiv:1601.00909 and of sbs)."""
+    return Translation(
+        machine=machine,
+        calibration=calibration,
+        synapse=synapse,
+        rule="psp",
+        effective_weights=np.asarray(machine.weights),
+        effective_biases=np.asarray(machine.biases),
+    )
+
+
+RULES: dict[str, Rule] = {"psp": psp_rule, "learned": learned_rule}

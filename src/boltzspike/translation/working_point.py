@@ -1,0 +1,70 @@
+"""The working point of a target: states with their probabilities, over which the rules average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from boltzspike.errors import require
+from boltzspike.model.boltzmann import BoltzmannMachine
+from boltzspike.model.description import Array
+from boltzspike.theory.exact import all_states, exact_joint
+
+ENUMERATED_UNITS = 14
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class WorkingPoint:
+    """States of a machine and their probabilities: all of them, or samples."""
+
+    states: Array
+    """Shape (m, n)."""
+    probabilities: Array
+    """Shape (m,), summing to 1."""
+    source: str
+    """``"enumeration"``, or the sampler and its length."""
+
+    def marginals(self) -> Array:
+        """Return p(z=1), shape (n,)."""
+        return np.asarray(self.probabilities @ self.states)
+
+    def undecided(self, machine: BoltzmannMachine) -> Undecided:
+        """Return averages over states, weighted for unit k by p_k (1 - p_k) given the others."""
+        z = np.asarray(self.states, dtype=np.float64)
+        field = z @ np.asarray(machine.weights) + np.asarray(machine.biases)
+        chance = expit(field)
+        weight = self.probabilities[:, None] * chance * (1 - chance)
+        total = weight.sum(axis=0)
+        return Undecided(
+            neighbours=(weight.T @ z) / total[:, None],
+            field=(weight * field).sum(axis=0) / total,
+            square=(weight * field**2).sum(axis=0) / total,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Undecided:
+    """Averages over the states of the others in which unit k is undecided."""
+
+    neighbours: Array
+    """[k, j]: mean of z_j, shape (n, n)."""
+    field: Array
+    """Mean of u_k = b_k + sum_j W_kj z_j, shape (n,)."""
+    square: Array
+    """Mean of u_k^2, shape (n,)."""
+
+
+StatesOf = Callable[[BoltzmannMachine], WorkingPoint]
+"""How a rule comes by the working point of its target."""
+
+
+def enumerated(machine: BoltzmannMachine) -> WorkingPoint:
+    """Return all states with their exact probabilities."""
+    allowed = f"of at most {ENUMERATED_UNITS} units; give states_of a sampler for larger ones"
+    require(machine.n_units <= ENUMERATED_UNITS, "working point", allowed, machine.n_units)
+    return WorkingPoint(
+        states=all_states(machine.n_units), probabilities=exact_joint(machine), source="enumeration"
+    )

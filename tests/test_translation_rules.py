@@ -1,0 +1,251 @@
+"""The rules against exact enumeration, and their bookkeeping."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import boltzspike as bs
+from boltzspike.errors import BoltzspikeWarning, CalibrationError, ValidationError
+from boltzspike.pipeline import with_network
+from boltzspike.translation import budget, learned, teaching, tuned
+from boltzspike.translation.working_point import WorkingPoint, enumerated
+
+
+def gaussian_machine(seed, n=5, scale=1.0):
+    rng = np.random.default_rng(seed)
+    weights = np.triu(rng.normal(0, scale, (n, n)), 1)
+    return bs.BoltzmannMachine(weights=weights + weights.T, biases=rng.normal(0, scale, n))
+
+
+def chain(n, weight):
+    weights = np.diag(np.full(n - 1, weight), 1)
+    weights = weights + weights.T
+    return bs.BoltzmannMachine(weights=weights, biases=-weights.sum(axis=1) / 2)
+
+
+@pytest.mark.parametrize("seed", [101, 102, 103])
+def test_the_learned_rule_leaves_a_tenth_of_the_bias_of_the_psp_rule(seed, s1_calibration):
+    machine = gaussian_machine(seed)
+    options = {"calibration": s1_calibration, "duration": 2e4, "seed": seed}
+    plain = bs.sample(machine, rule="psp", **options).kl_divergence()
+    better = bs.sample(machine, **options)
+    divergence = better.kl_divergence()
+    assert better.configuration["rule"] == "learned"
+    assert divergence.bias - 2 * divergence.error < plain.bias / 10
+    assert divergence.bias < 6 * better.configuration["predicted_d_kl"]
+
+
+def test_tuning_brings_a_chain_of_strong_weights_to_its_target(s1_calibration):
+    machine = chain(5, 4.0)
+    numbers = []
+    options = {"duration": 4e4, "on_step": lambda number, step: numbers.append(number)}
+    translation = bs.tune(machine, calibration=s1_calibration, **options)
+    assert numbers == list(range(1, len(numbers) + 1))
+    before = bs.sample(machine, calibration=s1_calibration, duration=2e4, seed=5).kl_divergence()
+    after = bs.sample(machine, calibration=s1_calibration, rule=translation, duration=2e4, seed=5).kl_divergence()
+    assert after.bias + 2 * after.error < before.bias / 2
+    assert "before" in translation.notes[-1]
+    pattern = np.asarray(machine.weights) != 0
+    second = pattern.astype(int) @ pattern > 0
+    np.fill_diagonal(second, False)
+    assert np.array_equal(np.asarray(translation.effective_weights) != 0, pattern | second)
+
+
+def test_tuning_without_fill_keeps_the_couplings_of_the_target(s1_calibration):
+    machine = chain(4, 2.0)
+    translation = bs.tune(machine, calibration=s1_calibration, fill=False, duration=4000, steps=3)
+    assert np.array_equal(np.asarray(translation.effective_weights) != 0, np.asarray(machine.weights) != 0)
+
+
+def test_an_rbm_stays_bipartite_when_tuned(rng, s1_calibration):
+    rbm = bs.RestrictedBoltzmannMachine(
+        weights=rng.normal(size=(3, 2)), visible_biases=[0.1, 0.2, 0], hidden_biases=[1, 2]
+    )
+    translation = bs.tune(rbm, calibration=s1_calibration, duration=4000, steps=2)
+    weights = np.asarray(translation.effective_weights)
+    assert not weights[:3, :3].any()
+    assert not weights[3:, 3:].any()
+
+
+def test_tuning_goes_on_from_a_file(tmp_path, s1_calibration):
+    machine = gaussian_machine(7, n=3)
+    bs.tune(machine, calibration=s1_calibration, duration=4000, steps=2).save(tmp_path / "t.json")
+    start = bs.read(tmp_path / "t.json")
+    again = bs.tune(machine, start=start, duration=4000, steps=1)
+    assert again.notes[:-1] == start.notes
+    assert np.array_equal(again.effective_weights, start.effective_weights)  # one run only tests the start
+
+
+def test_a_translation_of_another_machine_is_refused(s1_calibration):
+    translation = bs.translate(gaussian_machine(1, n=3), s1_calibration, rule="psp")
+    with pytest.raises(ValidationError, match="rule: the translation was made for another machine"):
+        bs.sample(gaussian_machine(2, n=3), calibration=s1_calibration, rule=translation, duration=100)
+    with pytest.raises(ValidationError, match="start: the translation was made for another machine"):
+        bs.tune(gaussian_machine(2, n=3), start=translation)
+
+
+def test_the_divergence_of_pure_noise_is_zero_within_its_error(rng):
+    """For noise of covariance C/N in each group, the plug-in value would be (parameters)/(2 N groups)."""
+    machine = gaussian_machine(3, n=3)
+    point = enumerated(machine)
+    covariance = tuned.Covariance(point, np.ones((3, 3), dtype=bool))
+    values, errors = [], []
+    for _ in range(200):
+        draws = rng.choice(8, size=(tuned.GROUPS, 500), p=point.probabilities)
+        z = point.states[draws].astype(float)
+        pairs = np.einsum("gsk,gsj->gkj", z, z) / 500
+        gaps = covariance.mean - np.stack([covariance.vector(np.diagonal(p), p) for p in pairs])
+        value, error = tuned._divergence(gaps, np.stack([covariance.solve(gap) for gap in gaps]))
+        values.append(value)
+        errors.append(error)
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
+    # where there is nothing but noise, a jackknife of products is too large by up to sqrt(2) and more
+    assert 1 < np.mean(errors) / np.std(values) < 2
+
+
+def test_the_divergence_is_the_second_order_of_d_kl():
+    machine = gaussian_machine(3, n=3)
+    shifted = dataclasses.replace(machine, biases=np.asarray(machine.biases) + np.array([0.05, -0.03, 0.02]))
+    point, other = enumerated(machine), enumerated(shifted)
+    covariance = tuned.Covariance(point, np.ones((3, 3), dtype=bool))
+    target = tuned.Covariance(other, np.ones((3, 3), dtype=bool))
+    gaps = np.tile(covariance.mean - target.mean, (4, 1))
+    value, error = tuned._divergence(gaps, np.stack([covariance.solve(gap) for gap in gaps]))
+    p, q = point.probabilities, other.probabilities
+    assert value == pytest.approx(np.sum(q * np.log(q / p)), rel=0.05)
+    assert error == pytest.approx(0, abs=1e-9)
+
+
+def test_a_learned_rule_is_found_again_from_networks_that_follow_it(rng):
+    """Examples made by a known rule, W' = .8 W and b' = b + .3 m, give back its coefficients."""
+    examples = []
+    for number in range(40):
+        machine = teaching.random_machine(list(teaching.FAMILIES)[number % 7], rng)
+        point = enumerated(machine)
+        biases = np.asarray(machine.biases) + 0.3 * (2 * point.marginals() - 1)
+        example = teaching.Example.of("any", 0.8 * np.asarray(machine.weights), biases, point.probabilities)
+        if example is not None:
+            examples.append(example)
+    coefficients, error = teaching.learn(examples)
+    machine = gaussian_machine(11)
+    weights, biases = learned.apply(coefficients, machine, enumerated(machine))
+    assert weights == pytest.approx(0.8 * np.asarray(machine.weights), abs=0.01)
+    expected = np.asarray(machine.biases) + 0.3 * (2 * enumerated(machine).marginals() - 1)
+    assert biases == pytest.approx(expected, abs=0.01)
+    assert error.max() < 1e-4
+
+
+def test_a_network_calibration_improves_on_the_psp_rule_and_comes_back_from_a_file(tmp_path):
+    """Few and short networks of a neuron that ships no rule: the error on unseen families is told."""
+    neuron = dataclasses.replace(bs.presets.S1.neuron, tau_refrac=8.0, tau_syn_exc=8.0, tau_syn_inh=8.0)
+    calibration = bs.calibrate(neuron, bs.presets.S1.background)
+    assert with_network(calibration).network is None
+    seen = []
+    calibration = bs.calibrate_network(
+        calibration, networks=56, duration=3e5, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen[-1] == (56, 56)
+    calibration.save(tmp_path / "c.json")
+    assert bs.read(tmp_path / "c.json") == calibration
+    machine = gaussian_machine(104)
+    plain = bs.sample(machine, calibration=calibration, rule="psp", duration=2e4).kl_divergence()
+    better = bs.sample(machine, calibration=calibration, duration=2e4).kl_divergence()
+    assert better.bias + 2 * better.error < plain.bias / 2
+
+
+def test_too_few_networks_are_refused(s1_calibration):
+    with pytest.raises(CalibrationError, match="too few for 25 features; simulate more networks"):
+        bs.calibrate_network(s1_calibration, networks=3, duration=64 * 300)
+
+
+def test_a_target_beyond_the_learned_range_is_warned_of_with_numbers(s1_calibration):
+    machine = chain(4, 9.0)
+    with pytest.warns(BoltzspikeWarning, match=r"largest \|W\| is 9; the learned rule saw up to"):
+        result = bs.sample(machine, calibration=s1_calibration, duration=500)
+    assert any("largest |W| is 9" in text for text in result.configuration["translation"])
+
+
+def test_the_learned_rule_needs_a_calibration_that_holds_it(s1_calibration):
+    machine = gaussian_machine(1, n=2)
+    with pytest.raises(ValidationError, match="'learned' needs a calibration with a network part"):
+        bs.translate(machine, s1_calibration, rule="learned")
+    synapse = bs.Synapse(plasticity="additive")
+    with pytest.raises(ValidationError, match="holds for Synapse"):
+        bs.translate(machine, with_network(s1_calibration), synapse=synapse, rule="learned")
+
+
+def test_a_rule_with_other_features_is_refused(s1_calibration):
+    known = with_network(s1_calibration)
+    network = dataclasses.replace(known.network, features=("W: W",), coefficients=[0.8])
+    with pytest.raises(ValidationError, match="made with other features"):
+        bs.translate(gaussian_machine(1), dataclasses.replace(known, network=network), rule="learned")
+
+
+def test_averages_while_undecided_are_those_of_the_definition():
+    machine = gaussian_machine(5, n=3)
+    point = enumerated(machine)
+    undecided = point.undecided(machine)
+    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
+    total = neighbour = field = 0.0
+    for z, probability in zip(point.states, point.probabilities):
+        u = biases[0] + weights[0] @ z
+        weight = probability / (1 + np.exp(-u)) / (1 + np.exp(u))
+        total += weight
+        neighbour += weight * z[2]
+        field += weight * u
+    assert undecided.neighbours[0, 2] == pytest.approx(neighbour / total)
+    assert undecided.field[0] == pytest.approx(field / total)
+
+
+def test_samples_and_enumeration_give_one_working_point(rng):
+    machine = gaussian_machine(5, n=4)
+    exact = enumerated(machine)
+    draws = rng.choice(16, size=200_000, p=exact.probabilities)
+    sampled = WorkingPoint(
+        states=exact.states[draws], probabilities=np.full(len(draws), 1 / len(draws)), source="draws"
+    )
+    assert sampled.marginals() == pytest.approx(exact.marginals(), abs=0.005)
+    assert sampled.undecided(machine).square == pytest.approx(exact.undecided(machine).square, abs=0.05)
+
+
+def test_a_working_point_of_many_units_needs_a_sampler():
+    machine = bs.BoltzmannMachine(weights=np.zeros((20, 20)), biases=np.zeros(20))
+    with pytest.raises(ValidationError, match="at most 14 units; give states_of a sampler"):
+        enumerated(machine)
+
+
+def test_the_error_budget_adds_up_and_names_the_tail_and_the_gain_of_the_psp_rule(s1_calibration):
+    result = bs.sample(gaussian_machine(4, n=3), calibration=s1_calibration, rule="psp", duration=1e4, chains=32)
+    shares_of = result.error_budget()
+    shares = {share.cause: share for share in shares_of.shares}
+    total = sum(share.value for share in shares_of.shares)
+    assert total + shares_of.remainder == pytest.approx(shares_of.bias)
+    assert abs(shares_of.remainder) < 0.15 * shares_of.bias + 4 * shares_of.bias_error
+    for cause in ("mean drive (tail of the PSP)", "memory of the noise, membrane (coupling gain)"):
+        assert shares[cause].value > 4 * shares[cause].error
+        assert shares[cause].value > 0.1 * shares_of.bias
+    for cause in ("delay", "response (not a logistic)"):
+        assert abs(shares[cause].value) < 0.2 * shares_of.bias
+
+
+def test_the_mean_trace_is_what_memoryless_units_have():
+    """Drawn spike trains: a geometric wait between refractory periods."""
+    rng = np.random.default_rng(1)
+    tau, tau_syn, p = 20, 25.0, 0.6
+    chance = 1 / (tau / p - tau + 1)
+    intervals = tau - 1 + rng.geometric(chance, 20_000)
+    assert tau / intervals.mean() == pytest.approx(p, rel=0.01)
+    decay = np.exp(-1 / tau_syn)
+    height = tau * (1 - decay) / (1 - decay**tau)
+    area = height * (1 - decay**intervals) / (1 - decay)
+    renewing = area.sum() / intervals.sum()
+    assert renewing == pytest.approx(float(budget.mean_trace(p, tau, tau_syn, True)), rel=0.01)
+    additive = height / (1 - decay) / intervals.mean()
+    assert additive == pytest.approx(float(budget.mean_trace(p, tau, tau_syn, False)), rel=0.01)
+
+
+def test_an_error_budget_needs_lif_neurons():
+    result = bs.sample(gaussian_machine(4, n=3), engine="gibbs", duration=1000)
+    with pytest.raises(ValidationError, match="error_budget: needs a result of LIF neurons"):
+        result.error_budget()
