@@ -5,16 +5,16 @@ r_j(t - s) ds``, and the partner that of k. So for weights W both ways
 
 ``Cov(z_k, z_j) = W [int chi_k(s) C_j(s) ds + int chi_j(s) C_k(s) ds]``, ``C_j(s) = Cov(r_j(t - s), z_j(t))``.
 
-A Boltzmann machine has ``W p_k q_k p_j q_j``. Their ratio is the gain, ``1/kappa``; it is 1 for memoryless neurons and
-traces as long as the state. chi is the response of p(z=1) to the drive in units of alpha, r the drive that a weight of
-1 causes, normalised so that W is the weight of the PSP rule.
+A Boltzmann machine has ``W p_k q_k p_j q_j``. Their ratio is the gain, ``1/kappa``; it is 1 for memoryless
+neurons and traces as long as the state. chi is the response of p(z=1) to the drive in units of alpha, r the drive
+that a weight of 1 causes, normalised so that W is the weight of the PSP rule.
 
 *chi.* A jump of S decays with tau_syn, as every input does. The density, shifted by a jump and left to itself
 (``density_dynamics``), gives its response X(s); then ``chi = dX/ds + X/tau_syn``.
 
-*C.* With the density, the first moments E[r; state] and E[y; state] are advanced, y the part of the resources that is
-not recovered: a spike adds ``1 - y`` to r and leaves ``U + (1 - U) y``. That is exact. Started at its stationary
-value and left to the density alone, E[r; state] gives E[r(0) z(s)].
+*C.* With the density, the first moments E[r; state] and E[y; state] are advanced, y the part of the resources
+that is not recovered: a spike adds ``1 - y`` to r and leaves ``U + (1 - U) y``. That is exact. Started at its
+stationary value and left to the density alone, E[r; state] gives E[r(0) z(s)].
 
 Measured: docs/translation.md.
 """
@@ -65,7 +65,12 @@ class Trace:
         """Validate."""
         for name in ("tau_syn", "tau_refrac"):
             require(getattr(self, name) > 0, f"Trace.{name}", "> 0 ms", getattr(self, name))
-        require(self.shape in ("exponential", "alpha", "rectangular", "cut"), "Trace.shape", "a known shape", self.shape)
+        require(
+            self.shape in ("exponential", "alpha", "rectangular", "cut"),
+            "Trace.shape",
+            "a known shape",
+            self.shape,
+        )
         require(0 < self.use <= 1, "Trace.use", "in (0, 1]", self.use)
         require(self.tau_rec >= 0, "Trace.tau_rec", ">= 0 ms", self.tau_rec)
 
@@ -164,6 +169,8 @@ class LinearResponse:
     """p(z=1), shape (m,)."""
     mean_trace: Array
     """Mean drive that a synapse of weight 1 hands on, shape (m,)."""
+    regression: Array
+    """E[r | z = 1] - E[r | z = 0] of that drive r, shape (m,)."""
     overlap: Array
     """[k, j]: int chi_k(s) Cov(r_j(t - s), z_j(t)) ds, shape (m, m)."""
 
@@ -211,7 +218,8 @@ def linear_response(
     if neuron.kernel != "exponential" or neuron.tau_syn_exc != neuron.tau_syn_inh:
         raise UnsupportedFeature(
             "linear response: needs exponential kernels and tau_syn_exc = tau_syn_inh, got "
-            f"kernel={neuron.kernel!r}, tau_syn_exc = {neuron.tau_syn_exc:g}, tau_syn_inh = {neuron.tau_syn_inh:g} ms"
+            f"kernel={neuron.kernel!r}, tau_syn_exc = {neuron.tau_syn_exc:g}, tau_syn_inh = "
+            f"{neuron.tau_syn_inh:g} ms"
         )
     input_ = describe_bombardment(neuron, background)
     steps = [build_step(neuron, input_, u0 + alpha * float(b), h=h, grid=grid) for b in bias]
@@ -228,9 +236,11 @@ def linear_response(
         for k, response in enumerate(found):
             level = (response[1:] + response[:-1]) / 2
             overlap[k, j] = (np.diff(response) + level * (steps[0].h / neuron.tau_syn_exc)) @ middle
+    p = np.array([step.p for step in steps])
     return LinearResponse(
         bias=np.asarray(bias, dtype=float),
-        p=np.array([step.p for step in steps]),
+        p=p,
         mean_trace=scale * np.array([mean for mean, _ in memory]),
+        regression=scale * np.array([covariance[0] for _, covariance in memory]) / (p * (1 - p)),
         overlap=scale * alpha * input_.mean_g * overlap,
     )

@@ -1,20 +1,20 @@
 r"""The law of two coupled neurons from their population density: no simulation, any weight.
 
-The joint density of two neurons (``density_dynamics``) is a matrix P: state of the one by state of the other. A step
-without spikes takes it to ``M P M^T``; a spike of one neuron makes the S of the other jump by ``w (1 - y)``, y being
-what the synapse has not yet recovered of the spike before. Spikes fall on the middle of a step on average: the
-partner jumps before its step with weight 1/2 - delay/h and after it with 1/2 + delay/h; a spike so caused acts back
-within the step. The stationary P is the eigenvector of the largest eigenvalue, 1.
+The joint density of two neurons (``density_dynamics``) is a matrix P: state of the one by state of the other. A
+step without spikes takes it to ``M P M^T``; a spike of one neuron makes the S of the other jump by ``w (1 - y)``,
+y being what the synapse has not yet recovered of the spike before. Spikes fall on the middle of a step on
+average: the partner jumps before its step with weight 1/2 - delay/h and after it with 1/2 + delay/h; a spike so
+caused acts back within the step. The stationary P is the eigenvector of the largest eigenvalue, 1.
 
-*Reduction.* A neuron has some 700 unknowns, but what it visits spans far less: P is kept in the span of the densities
-that are reached within a few steps and jumps from the stationary one, singular values below ``TOLERANCE`` of the
-largest cut, probability conserved.
+*Reduction.* A neuron has some 700 unknowns, but what it visits spans far less: P is kept in the span of the
+densities that are reached within a few steps and jumps from the stationary one, singular values below
+``TOLERANCE`` of the largest cut, probability conserved.
 
-*y* is kept exact at the end of the refractory period; after it, it is a two-valued variable that drops to 0 at rate
-1/tau_rec, which has the right mean.
+*y* is kept exact at the end of the refractory period; after it, it is a two-valued variable that drops to 0 at
+rate 1/tau_rec, which has the right mean.
 
-*Steps.* The error in h is of first order, so two steps are extrapolated to 0. Measured for S1 (docs/translation.md):
-the gain of a pair with W' = 2 is 1.52 (simulated 1.50), with W' = -2 1.19 (1.19).
+*Steps.* The error in h is of first order, so two steps are extrapolated to 0. Measured for S1
+(docs/translation.md): the gain of a pair with W' = 2 is 1.52 (simulated 1.50), with W' = -2 1.19 (1.19).
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ class _Reduced:
 
 
 def _visited(step: DensityStep, shifts: list[Array]) -> tuple[Array, Array, Array]:
-    """Return bases of the refractory and of the free densities, and the scale in which the latter is orthonormal."""
-    m = len(step.synapses.mass)
+    """Return bases of the refractory and of the free densities, and the scale in which the latter is
+    orthonormal.""" m = len(step.synapses.mass)
     in_v = step.free_mass.reshape(-1, V_DEGREE + 1, m)
     heaviest = int(np.argmax(np.abs(step.synapses.mass)))
     widths = in_v[:, 0, heaviest] / step.synapses.mass[heaviest]

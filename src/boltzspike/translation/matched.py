@@ -1,12 +1,13 @@
 """The matched rule: gain and mean matching, from the population density of one neuron and of a pair.
 
-``W'_kj = W_kj g(W_kj)``, ``g(W) = kappa - slope S tanh(W/S)``: the gain of a weakly coupled pair from linear response
-(``theory/gain.py``), its change with the weight from the law of two pairs (``theory/pair.py``).
+``W'_kj = W_kj g(W_kj)``, ``g(W) = kappa - slope S tanh(W/S)``: the gain of a weakly coupled pair from linear
+response (``theory/gain.py``), its change with the weight from the law of two pairs (``theory/pair.py``).
 
-``b'_k = b_k + sum_j [W_kj z_kj - W'_kj r(z_kj)] + c_k``: z_kj is the mean of z_j while k is undecided (weight
-p_k (1 - p_k) given the others, where the Fisher information lies), r(p) the mean trace of a neuron that is on with
-probability p. c_k makes the mean over the target of the neuron's own response equal p_k: the response is no exact
-logistic.
+``b'_k = b_k + sum_j [W_kj z_kj - W'_kj r(z_kj)] + c_k``, r(p) the mean trace of a neuron that is on with
+probability p. The drive is matched where k is undecided (weight p_k (1 - p_k) given the others), as there lies
+the Fisher information. But traces outlast the states: only a share ``presence = (E[r|z=1] - E[r|z=0])/(dr/dp)``
+follows the present. So ``z_kj = p_j + presence (mean of z_j while k is undecided - p_j)``. c_k makes the mean
+over the target of the neuron's own response equal p_k: the response is no exact logistic.
 
 Nothing is simulated.
 """
@@ -55,8 +56,8 @@ class Matching:
     """logit p(z=1) at these biases, shape (m,)."""
     mean_trace: Array
     """Mean trace at these biases, shape (m,)."""
-    second_order: bool
-    """Whether the pair law could be had; ``slope`` is 0 otherwise."""
+    presence: float
+    """Share of the trace that follows the present state of its neuron, at p = 1/2; the rest follows its past."""
 
     def gain(self, weight: Array) -> Array:
         """Return W'/W."""
@@ -120,7 +121,8 @@ def _matching_of(case: _Case) -> Matching:
     neuron, background = calibration.neuron, calibration.background
     if not supports(calibration, synapse):
         raise UnsupportedFeature(
-            "rule: 'matched' needs exponential kernels, tau_syn_exc = tau_syn_inh and a renewing or additive synapse; "
+            "rule: 'matched' needs exponential kernels, tau_syn_exc = tau_syn_inh and a renewing or additive "
+            "synapse; "
             f"got kernel={neuron.kernel!r}, tau_syn_exc = {neuron.tau_syn_exc:g} ms, tau_syn_inh = "
             f"{neuron.tau_syn_inh:g} ms, {synapse.plasticity!r}; take rule='psp' or 'learned'"
         )
@@ -130,7 +132,9 @@ def _matching_of(case: _Case) -> Matching:
     delay = synapse.delay if synapse.delay is not None else ONE_STEP
     u0, alpha = calibration.u0, calibration.alpha
     linear = linear_response(neuron, background, trace, u0=u0, alpha=alpha, bias=BIASES, delay=delay)
-    kappa = float(linear.kappa[len(BIASES) // 2, len(BIASES) // 2])
+    middle = len(BIASES) // 2
+    kappa = float(linear.kappa[middle, middle])
+    slope_of_trace = PchipInterpolator(linear.p, linear.mean_trace).derivative()(linear.p[middle])
     law = pair_law(
         neuron, background, u0=u0, alpha=alpha, weight=[-PAIR_WEIGHT, PAIR_WEIGHT], tau_rec=tau_rec, delay=delay
     )
@@ -142,7 +146,7 @@ def _matching_of(case: _Case) -> Matching:
         bias=BIASES,
         response=logit(linear.p),
         mean_trace=linear.mean_trace,
-        second_order=True,
+        presence=float(linear.regression[middle] / slope_of_trace),
     )
 
 
@@ -178,7 +182,8 @@ def apply(matching: Matching, machine: BoltzmannMachine, point: WorkingPoint) ->
     """Return the weights (n, n) and biases (n,) to hand to the neurons for a target at its working point."""
     target, biases = np.asarray(machine.weights), np.asarray(machine.biases)
     weights = target * matching.gain(target)
-    near = point.undecided(machine).neighbours
+    p = point.marginals()
+    near = p + matching.presence * (point.undecided(machine).neighbours - p)
     drive = (target * near - weights * matching.trace(near)).sum(axis=1)
     return weights, biases + drive + response_shift(matching, machine, point)
 
