@@ -3,8 +3,7 @@ r"""The population density of one LIF neuron in time: one step of it as matrices
 The state of a neuron is *free* at (S, v), or *refractory* for some time at S. A step of length h advances
 
 - the free density by ``exp(L h)``, L the generator of (S, v) with outflow at threshold,
-- the refractory one, kept in ``slots = tau_refrac/h`` slots of age (i + 1/2) h, by ``exp(A_S h)`` to the next
-slot.
+- the refractory one, kept in ``slots = tau_refrac/h`` slots of age (i + 1/2) h, by ``exp(A_S h)`` to the next.
 
 Spikes count as of the middle of their step, and so does what is released from the last slot: the mean refractory
 period is tau_refrac exactly, and the error is of second order in h.
@@ -101,8 +100,8 @@ class DensityStep:
 def build_step(
     neuron: Neuron, input_: Bombardment, mu: float, *, h: float, nodes: int = 1, grid: Resolution | None = None
 ) -> DensityStep:
-    """Return the matrices of a step of about ``h`` ms (tau_refrac is a multiple of it) at mean potential
-    ``mu``.""" grid = grid or Resolution().coarsened(1.6)
+    """Return the matrices of a step of about ``h`` ms at mean potential ``mu``; tau_refrac is a multiple of it."""
+    grid = grid or Resolution().coarsened(1.6)
     slots = max(round(neuron.tau_refrac / h), 1)
     h = neuron.tau_refrac / slots
     synapses = build_synapses(neuron, input_, (mu - neuron.v_thresh) * input_.mean_g, nodes, grid)

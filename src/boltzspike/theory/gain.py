@@ -113,34 +113,31 @@ def trace_memory(step: DensityStep, trace: Trace, count: int) -> tuple[float, Ar
 def _stationary_trace(step: DensityStep, trace: Trace) -> tuple[Array, Array]:
     """Return the stationary E[r; state], by iteration from 0: it converges with the memory of the neuron."""
     slots, free = step.stationary
-    decay = math.exp(-step.h / trace.tau_syn)
     recovery = math.exp(-step.h / trace.tau_rec) if trace.tau_rec > 0 else 0.0
-    spikes = step.decay_half @ (step.flux @ free + step.refire @ (step.decay_half @ slots[-1]))
+    decay, peak = math.exp(-step.h / trace.tau_syn), math.e * step.h / trace.tau_syn
+    spikes = step.decay_half @ step.advance(slots, free)[2]
+
+    def advance(moment: tuple[Array, Array], kept: float) -> tuple[Array, Array, Array]:
+        """Return a decaying moment one step later, slot 0 still empty, and what spikes in mid-step hold of it."""
+        later, loose, entering = step.advance(*moment)
+        return later * kept, loose * kept, step.decay_half @ entering * math.sqrt(kept)
+
+    def carried(moment: tuple[Array, Array], added: Array) -> tuple[Array, Array]:
+        """Return a moment that decays with tau_syn one step later, with what the spikes of the step add."""
+        later, loose, entering = advance(moment, decay)
+        later[0] = (entering + added) * math.sqrt(decay)
+        return later, loose
+
     lacking, rising, present = ((0 * slots, 0 * free) for _ in range(3))
-    peak = math.e * step.h / trace.tau_syn
     for _ in range(_steps(step, max(trace.tau_syn, trace.tau_rec))):
-        # amounts at spikes in the middle of the step, then what is left at its end
-        s, f, entering = step.advance(*lacking)
-        y = step.decay_half @ entering * math.sqrt(recovery)
-        s *= recovery
-        s[0] = (trace.use * spikes + (1 - trace.use) * y) * math.sqrt(recovery)
-        lacking = s, f * recovery
-        added = spikes - y
+        later, loose, y = advance(lacking, recovery)
+        later[0] = (trace.use * spikes + (1 - trace.use) * y) * math.sqrt(recovery)
+        lacking, added = (later, loose), spikes - y
         if trace.shape == "alpha":
-            s, f, entering = step.advance(*rising)
-            s[0] = step.decay_half @ entering
-            before = rising
-            rising = s * decay, f * decay
-            rising[0][0] += added * math.sqrt(decay)
-            s, f, entering = step.advance(present[0] + peak * before[0], present[1] + peak * before[1])
-            s[0] = step.decay_half @ entering
-            present = s * decay, f * decay
-            present[0][0] += added * (peak / 2 * math.sqrt(decay))
+            fed = present[0] + peak * rising[0], present[1] + peak * rising[1]
+            rising, present = carried(rising, added), carried(fed, added * (peak / 2))
         else:
-            s, f, entering = step.advance(*present)
-            s[0] = step.decay_half @ entering
-            present = s * decay, f * decay
-            present[0][0] += added * math.sqrt(decay)
+            present = carried(present, added)
     return present
 
 

@@ -14,7 +14,7 @@ densities that are reached within a few steps and jumps from the stationary one,
 rate 1/tau_rec, which has the right mean.
 
 *Steps.* The error in h is of first order, so two steps are extrapolated to 0. Measured for S1
-(docs/translation.md): the gain of a pair with W' = 2 is 1.52 (simulated 1.50), with W' = -2 1.19 (1.19).
+(docs/translation.md): the gain of a pair with W' = 2 is 1.55 (simulated 1.50), with W' = -2 it is 1.22 (1.19).
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ class _Reduced:
 
 
 def _visited(step: DensityStep, shifts: list[Array]) -> tuple[Array, Array, Array]:
-    """Return bases of the refractory and of the free densities, and the scale in which the latter is
-    orthonormal.""" m = len(step.synapses.mass)
+    """Return bases of refractory and of free densities, and the scale in which the latter is orthonormal."""
+    m = len(step.synapses.mass)
     in_v = step.free_mass.reshape(-1, V_DEGREE + 1, m)
     heaviest = int(np.argmax(np.abs(step.synapses.mass)))
     widths = in_v[:, 0, heaviest] / step.synapses.mass[heaviest]
