@@ -49,3 +49,12 @@ def test_unknown_methods_and_alpha_kernels_are_refused():
     for method in ("density", "burst"):
         with pytest.raises(UnsupportedFeature, match="method='simulation'"):
             predict(alpha, S1.background, MU, method=method)
+
+
+def test_without_noise_the_grid_rounds_the_climb_up_to_whole_steps():
+    silent = bs.PoissonBackground(rates=[], weights=[])
+    neuron = dataclasses.replace(S1.neuron, v_reset=-51.0)
+    mu = np.array([-51.0, -49.0])
+    p, _ = predict(neuron, silent, mu, dt=0.1)
+    # 1 ms ln 2 = .693 ms takes seven steps, of which the refractory period holds one
+    assert p == pytest.approx([0.0, 10.0 / 10.6])
