@@ -177,7 +177,8 @@ def density_response(
         coarse = grid.coarsened(1.6)
     else:
         coarse = grid.coarsened(*_NODES_COARSER)
-        results = [_combined(*three) for three in zip(solved(1, grid), solved(nodes, coarse), solved(1, coarse))]
+        several, one = solved(nodes, coarse), solved(1, coarse)  # first, for they may be refused
+        results = [_combined(*three) for three in zip(solved(1, grid), several, one)]
     isi = np.array([neuron.tau_refrac + result.free_time for result in results])
     p = neuron.tau_refrac / isi
     p_error = np.full(p.shape, np.nan)
