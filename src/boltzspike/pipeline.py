@@ -695,9 +695,9 @@ def sample(
         The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
         chains. Another engine, dt or version may give others.
     rule
-        Translation rule, ``"psp"`` or ``"learned"``, or a ``Translation`` made before (of the machine under the
-        evidence); ``None``: the best that the calibration, or one that ships with this version, allows.
-    synapse
+        Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``, or a ``Translation`` made before (of the
+        machine under the evidence); ``None``: the best that the calibration, or one that ships with this version,
+        allows. synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
         ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without

@@ -24,6 +24,8 @@ from boltzspike.gathered import (
 Array = np.ndarray
 NEVER = -(2**39)
 """A last spike of this step or an earlier one stands for none."""
+MOST_STEPS_A_PASS = 2**30
+"""Steps within a pass are counted in 32 bits."""
 PASS_BYTES = 2**25
 """What a pass may leave to be gathered, or to be put into its final form."""
 
@@ -253,9 +255,8 @@ class Record:
         a_step = 16 / shortest if self.uses_spikes else 0.0
         a_step += 1 / self.draws_every if self.draws_every else 0.0
         a_step += 8 if self.voltages else 0.0
-        if a_step == 0:
-            return 2**30
-        return max(int(PASS_BYTES / (a_step * chains * units)), shortest)
+        fitting = int(PASS_BYTES / (a_step * chains * units)) if a_step else MOST_STEPS_A_PASS
+        return min(max(fitting, shortest), MOST_STEPS_A_PASS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -60,3 +60,12 @@ def test_drawn_refractory_periods_are_refused_where_the_theory_needs_a_fixed_one
         predict(neuron, S1.background, MU, method="siegert")[0],
         predict(S1.neuron, S1.background, MU, method="siegert")[0],
     )
+
+
+def test_without_noise_the_grid_rounds_the_climb_up_to_whole_steps():
+    silent = bs.PoissonBackground(rates=[], weights=[])
+    neuron = dataclasses.replace(S1.neuron, v_reset=-51.0)
+    mu = np.array([-51.0, -49.0])
+    p, _ = predict(neuron, silent, mu, dt=0.1)
+    # 1 ms ln 2 = .693 ms takes seven steps, of which the refractory period holds one
+    assert p == pytest.approx([0.0, 10.0 / 10.6])

@@ -113,7 +113,7 @@ def synaptic_shares(neuron: Neuron, background: PoissonBackground) -> tuple[floa
     mean = np.asarray(background.rates) * np.abs(weights) * tau
     excitation, inhibition = float(np.sum(mean[weights > 0])), float(np.sum(mean[weights < 0]))
     balanced = excitation > 0 and inhibition > 0
-    require(balanced, "balance", "of a background with excitation and inhibition", list(background.weights))
+    require(balanced, "balance", "of a background with excitation and inhibition", background.weights.tolist())
     return excitation / (excitation + inhibition), inhibition / (excitation + inhibition)
 
 

@@ -73,6 +73,10 @@ def predict(
         p = classical.deterministic(
             mu, *map(np.asarray, (s.tau_eff, neuron.v_thresh, neuron.v_reset, neuron.tau_refrac))
         )
+        if method == "density" and dt is not None:  # the climb ends with a step, the first of which is free
+            with np.errstate(divide="ignore"):
+                climb = neuron.tau_refrac / p - neuron.tau_refrac
+            p = neuron.tau_refrac / (neuron.tau_refrac + dt * (np.ceil(climb / dt) - 1))
         return p, np.zeros_like(p)
     if method == "density" and dt is not None:
         return _density(neuron, background, mu, dt=dt)

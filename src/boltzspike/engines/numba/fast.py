@@ -286,8 +286,12 @@ class FastRunner:
         """Return the potentials after a pass of one step (or none), mV, (chains, steps, recorded units)."""
         fields = state.dynamics.reshape(len(state.dynamics), self.scaled.rows, FIELDS, ROW)
         relative = self._by_chain(fields[:, :, V].reshape(len(fields), -1), state.chains)
+        p = self.program
+        clamp = p.clamp if p.courses is None else p.courses.clamp[p.courses.segment(max(state.step - 1, 0))]
+        # a clamp is a huge drive here: what it does to v is no potential
+        held = np.where(clamp == FREE, relative + p.v_thresh, p.v_reset)
         chosen = slice(None) if isinstance(units, bool) else list(units)
-        return (relative + self.program.v_thresh)[:, chosen][:, None].repeat(steps, axis=1)
+        return held[:, chosen][:, None].repeat(steps, axis=1)
 
     def _by_chain(self, lanes: Array, chains: int) -> Array:
         """Return (blocks, rows * 16) as (chains, units)."""
