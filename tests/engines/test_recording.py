@@ -19,9 +19,7 @@ DRAWN = bs.RandomRefractory(sd=0.8)
 """Refractory periods drawn anew after each spike."""
 CHAINS, STEPS, BURN_IN = 18, 1503, 211
 BINS = Bins(width=7, number=40, gap=3, longest=4)
-EVERYTHING = Record(
-    states_every=10, spikes=True, voltages=(3, 1), occupancy=True, pairs_every=15, joint=(4, 0, 2), intervals=BINS
-)
+EVERYTHING = Record(states_every=10, spikes=True, occupancy=True, pairs_every=15, joint=(4, 0, 2), intervals=BINS)
 
 
 def network_of(n, refractory=None):
@@ -50,14 +48,12 @@ def started(request):
     engine, n, refractory = request.param
     runner = get_engine(engine, threads=2).prepare(compile_program(network_of(n, refractory)))
     _, state = runner.run(runner.init(seed=4, chains=CHAINS), BURN_IN, Record())
-    raster, _ = runner.run(state, STEPS, Record(states_every=1, spikes=True, voltages=n == 5))
+    raster, _ = runner.run(state, STEPS, Record(states_every=1, spikes=True))
     return runner, state, raster
 
 
 def record_of(raster, **more):
-    n = raster.packed.n_units
-    voltages = EVERYTHING.voltages if n == 5 else False
-    return dataclasses.replace(EVERYTHING, **({"energy": energy_of(n), "voltages": voltages} | more))
+    return dataclasses.replace(EVERYTHING, energy=energy_of(raster.packed.n_units), **more)
 
 
 def draws(raster, every):
@@ -131,14 +127,17 @@ def test_intervals_and_bursts_count_every_spike(started, gathered):
     assert bursts[:, 3].sum() > 0
 
 
-def test_voltages_are_those_of_the_chosen_units(started, gathered):
-    if started[2].voltages is not None:
-        assert np.array_equal(gathered.voltages, started[2].voltages[..., [3, 1]])
+def test_voltages_are_those_of_the_chosen_units(started):
+    runner, state, raster = started
+    chosen = runner.run(state, 150, record_of(raster, voltages=(3, 1)))[0]
+    whole = runner.run(state, 150, Record(voltages=True))[0].voltages
+    assert np.array_equal(chosen.voltages, whole[..., [3, 1]])
+    assert np.array_equal(chosen.states, draws(raster, 10)[:, : chosen.states.shape[1]])
 
 
 def test_a_run_that_keeps_nothing_else_gathers_the_same(started, gathered):
     runner, state, raster = started
-    record = record_of(raster, spikes=False, voltages=False, states_every=None)
+    record = record_of(raster, spikes=False, states_every=None)
     alone = runner.run(state, STEPS, record)[0]
     assert alone.states is None
     assert alone.spikes is None
@@ -156,7 +155,6 @@ def test_parts_add_up_to_the_whole(started, gathered):
     assert_same(joined.gathered, gathered.gathered)
     assert np.array_equal(joined.energies, gathered.energies)
     assert np.array_equal(joined.packed.bits, gathered.packed.bits)
-    assert joined.voltages is None or np.array_equal(joined.voltages, gathered.voltages)
 
 
 def assert_same(got, expected):
