@@ -915,6 +915,9 @@ def _working_range(neuron: Neuron, background: PoissonBackground) -> tuple[float
     return float(low), float(high)
 
 
+_PARTS_A_BLOCK = 4
+
+
 class _Stopped(Interrupted):
     """A run that was stopped, with what it left."""
 
@@ -999,7 +1002,8 @@ def _advance(
         else:
             state = checkpoints.read_state(resume, runner, *identity, like=fresh)
         sampling = time.perf_counter()
-        parts = 1 if chains >= MIN_BLOCKS else min(-(-MIN_BLOCKS // chains), steps)
+        # of a run of few chains that is stopped early, a part is enough for standard errors
+        parts = 1 if chains >= MIN_BLOCKS else min(_PARTS_A_BLOCK * -(-MIN_BLOCKS // chains), steps)
         joining, state = in_chunks(
             runner, state, steps, record, least=least, requests=requests, parts=parts, progress=progress
         )
