@@ -16,7 +16,7 @@ from boltzspike.errors import ValidationError
 from boltzspike.samples import PASS_BYTES, Joining, Record
 
 CHUNK_SECONDS = 0.25
-"""Wall-clock time that a chunk is meant to take: how long a request to stop waits."""
+"""Wall-clock time that a chunk is meant to take at least: how long a request to stop waits."""
 MOST_STEPS = 2**46
 """Steps of a run, burn-in included: the random streams count them in 48 bits."""
 
@@ -97,6 +97,10 @@ def in_chunks(
     chunk = least
     # a thread of its own: in the main one, Python would not look at signals until a compiled loop is done
     with ThreadPoolExecutor(1) as worker:
+        begun = time.perf_counter()
+        joining.add(worker.submit(runner.run, state, 0, record).result()[0])
+        # what a chunk costs beside its steps, large tables above all, is to be a small part of it
+        meant = max(CHUNK_SECONDS, 10 * (time.perf_counter() - begun))
         while joining.steps < steps and requests.signal is None:
             done, begun = joining.steps, time.perf_counter()
             now = min(chunk, next(end for end in ends if end > done) - done)
@@ -106,7 +110,7 @@ def in_chunks(
                 progress(joining.steps, steps)
             seconds = max(time.perf_counter() - begun, 1e-6)
             # no more than ten times longer: the first chunks are not typical
-            chunk = max(1, int(now * min(CHUNK_SECONDS / seconds, 10)))
+            chunk = max(1, int(now * min(meant / seconds, 10)))
     return joining, state
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from boltzspike.engines.numba.simd import LANES
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
 from boltzspike.engines.numba.versions import instruction_set
 from boltzspike.engines.start import LONG_AGO, Initial, start
+from boltzspike.gathered import JointOccupancy
 from boltzspike.program import FREE, Program
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, in_passes
 
@@ -155,18 +157,25 @@ class FastRunner:
         """Advance by ``steps``, in passes, each gathered before the next; one step a pass for voltages."""
         shortest = int(self.program.refractory_steps.min())
         per_pass = 1 if record.voltages else record.steps_a_pass(state.chains, self.program.n_units, shortest)
-        if len(self.scaled.biases) == 1:
-            return in_passes(self._run_pass, state, steps, record, per_pass)
-        return in_passes(self._run_within_segments, state, steps, record, per_pass)
+        # one table for all passes: it may be large
+        joint = np.zeros((state.chains, 2 ** len(record.joint)) if record.joint else (0, 0), dtype=np.int64)
+        run_pass = self._run_pass if len(self.scaled.biases) == 1 else self._run_within_segments
+        samples, after = in_passes(partial(run_pass, joint=joint), state, steps, record, per_pass)
+        if record.joint:
+            counted = replace(samples.gathered, joint=JointOccupancy(units=tuple(record.joint), steps=joint))
+            samples = replace(samples, gathered=counted)
+        return samples, after
 
-    def _run_within_segments(self, state: FastState, steps: int, record: Record) -> tuple[Samples, FastState]:
+    def _run_within_segments(
+        self, state: FastState, steps: int, record: Record, joint: Array
+    ) -> tuple[Samples, FastState]:
         """Run in passes that end where a segment of the courses does."""
         assert self.program.courses is not None
         starts, stop = self.program.courses.starts, state.step + steps
         within = starts[(starts > state.step) & (starts < stop)]
         parts = []
         for end in [*within.tolist(), stop]:
-            part, state = self._run_pass(state, end - state.step, record)
+            part, state = self._run_pass(state, end - state.step, record, joint)
             parts.append(part)
         return Samples.join(parts), state
 
@@ -187,7 +196,7 @@ class FastRunner:
                 fields[:, freed // ROW, V, freed % ROW] = reset
         return scaled.tables._replace(bias=scaled.biases[segment])
 
-    def _run_pass(self, state: FastState, steps: int, record: Record) -> tuple[Samples, FastState]:
+    def _run_pass(self, state: FastState, steps: int, record: Record, joint: Array) -> tuple[Samples, FastState]:
         p, chains, n = self.program, state.chains, self.program.n_units
         scaled, slots, together = self.scaled, self.slots, self.chains_a_block
         after = replace(
@@ -207,7 +216,7 @@ class FastRunner:
         draws = after.step // every - state.step // every if every else 0
         states = np.zeros((chains, draws, n), dtype=np.int8)
         room = together * n * (steps // int(p.refractory_steps.min()) + 1) if record.uses_spikes else 0
-        gatherer = PassGatherer(record, state.last_spike, p.refractory_steps, state.step, after.step)
+        gatherer = PassGatherer(record, state.last_spike, p.refractory_steps, state.step, after.step, joint)
 
         def run_block(b: int) -> Array:
             spikes = np.empty((2, room), dtype=np.int32)

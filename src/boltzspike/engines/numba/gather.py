@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from boltzspike.gathered import Gathered, Intervals, JointOccupancy, Occupancy, PairCounts
+from boltzspike.gathered import Gathered, Intervals, Occupancy, PairCounts
 from boltzspike.samples import NEVER, Record, at_draws
 
 Array = np.ndarray
@@ -26,13 +26,15 @@ _UNITS_A_THREAD = 256
 class PassGatherer:
     """Gathers one pass of ``start <= step < stop``; blocks may come from several threads."""
 
-    def __init__(self, record: Record, before: Array, refractory_steps: Array, start: int, stop: int) -> None:
-        """``before`` (chains, units) holds the last spikes before ``start``."""
+    def __init__(
+        self, record: Record, before: Array, refractory_steps: Array, start: int, stop: int, joint: Array
+    ) -> None:
+        """``before`` (chains, units) holds the last spikes before ``start``; ``joint`` is added to in place."""
         self.record, self.start, self.stop = record, start, stop
         self.before, self.refractory = before, refractory_steps
         chains, n = before.shape
         self.spiked = np.zeros((chains, n) if record.occupancy else (0, 0), dtype=np.int64)
-        self.joint = np.zeros((chains, 2 ** len(record.joint)) if record.joint else (0, 0), dtype=np.int64)
+        self.joint = joint
         self.place = np.full(n, -1)
         self.place[list(record.joint)] = np.arange(len(record.joint))
         self.last = before.copy() if record.intervals is not None else np.zeros((0, 0), dtype=np.int64)
@@ -77,17 +79,18 @@ class PassGatherer:
         return energies
 
     def gathered(self, last_spike: Array, states: Array, *, threads: int) -> Gathered:
-        """Return all counts; ``last_spike`` (chains, units) is that after the pass, ``states`` are its draws."""
+        """Return all counts but ``joint``.
+
+        ``last_spike`` (chains, units) is that after the pass, ``states`` are its draws.
+        """
         record = self.record
-        occupancy = joint = intervals = None
+        occupancy = intervals = None
         if record.occupancy:
             # a spike keeps z at 1 for the refractory period, of which a part may lie before or after the pass
             still = np.maximum(self.before + self.refractory - self.start, 0)
             yet = np.maximum(last_spike + self.refractory - self.stop, 0)
             on = self.spiked * self.refractory + still - yet
             occupancy = Occupancy(on=on[:, None], steps=np.array([self.stop - self.start]))
-        if record.joint:
-            joint = JointOccupancy(units=tuple(record.joint), steps=self.joint)
         if record.intervals is not None:
             intervals = Intervals(
                 bins=record.intervals,
@@ -99,7 +102,7 @@ class PassGatherer:
         pairs = None
         if record.pairs_every:
             pairs = count_pairs(self.drawn(states, record.pairs_every), threads=threads)
-        return Gathered(occupancy=occupancy, pairs=pairs, joint=joint, intervals=intervals)
+        return Gathered(occupancy=occupancy, pairs=pairs, intervals=intervals)
 
 
 def count_pairs(states: Array, *, threads: int) -> PairCounts:
