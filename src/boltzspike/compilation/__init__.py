@@ -25,7 +25,7 @@ ROUTES = {
     "monomials": "one auxiliary unit for each term of order >= 3; exact",
     "assignments": "one auxiliary unit for each setting of a factor (Pecevski et al. 2011, Probst et al. 2015)",
 }
-DEPTHS = {"fitted": 7.0, "monomials": 18.0, "assignments": 9.0}
+DEPTHS = {"fitted": 7.5, "monomials": 18.0, "assignments": 9.0}
 """Probabilities of zero become exp(-depth) of their factor's largest entry; depth takes strong weights."""
 MAX_UNITS = 4096
 _PENALTY_ROUNDS = 6

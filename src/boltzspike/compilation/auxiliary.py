@@ -163,7 +163,7 @@ def by_assignments(factor: FactorSettings, *, strength: float) -> Fit:
 
 
 def by_fit(
-    factor: FactorSettings, *, tolerance: float, bound: float, exact: Sequence[Auxiliary], starts: int = 3
+    factor: FactorSettings, *, tolerance: float, bound: float, exact: Sequence[Auxiliary], starts: int = 6
 ) -> Fit:
     """Return as few auxiliary units as reach the tolerance with couplings within the bound.
 
@@ -177,17 +177,19 @@ def by_fit(
     tolerance
         Wanted root mean squared error of the log factor, settings weighted by their share.
     bound
-        |w| beyond which a coupling costs.
+        |w| beyond which a coupling costs; twice that in factors with many terms of order >= 3, where weak ones
+        would take very many units.
     exact
         The auxiliary units of ``by_monomials``: where fewer don't suffice, they are where the search starts from.
     starts
-        Starts for each number of units.
+        Starts for each number of units in factors with few terms.
     """
     units = factor.units
-    problem = _Problem(factor, bound)
+    few = len(exact) <= _FEW
+    problem = _Problem(factor, bound if few else 2 * bound)
+    starts = starts if few else 1
     rng = np.random.default_rng(_SEED)
-    # a few more than the exact ones pay where they are few: weak couplings translate and mix better
-    most = (len(exact) if len(exact) > _FEW else 2 * len(exact) + 2) * (len(units) + 1)
+    most = (2 * len(exact) + 2 if few else len(exact)) * (len(units) + 1)
     found = problem.with_low_orders(np.zeros(0))
     best, left = found, problem.error(found)
     while left > tolerance:
@@ -201,12 +203,10 @@ def by_fit(
         else:
             fresh = [_first_guess(len(units), start, rng) for start in range(starts)]
             guesses = [problem.with_low_orders(np.concatenate([rows, row])) for row in fresh]
-        tried = []
-        for guess in guesses:
-            tried.append(_levenberg_marquardt(problem, guess, tolerance))
-            if problem.error(tried[-1]) < tolerance:
-                break
-        found = min(tried, key=problem.error)
+        tried = [_levenberg_marquardt(problem, guess, tolerance) for guess in guesses]
+        good = [x for x in tried if problem.error(x) < tolerance]
+        # of several good ones the weakest couplings: they translate best
+        found = min(good, key=problem.strength) if good else min(tried, key=problem.error)
         if problem.error(found) < left:
             best, left = found, problem.error(found)
     pairs = itertools.combinations(units, 2)
@@ -257,6 +257,11 @@ class _Problem:
     def error(self, x: Array) -> float:
         """Return the weighted root mean squared error."""
         return float(np.sqrt(np.sum(self.misfit(x) ** 2)))
+
+    def strength(self, x: Array) -> float:
+        """Return the sum of squared couplings."""
+        rows = x[self.n_low :].reshape(-1, self.settings.shape[1])
+        return float(np.sum(x[: self.n_low][self.of_pair] ** 2) + np.sum(rows[:, :-1] ** 2))
 
     def cost(self, x: Array) -> float:
         """Return the sum of squares, soft bound and ridge included."""
