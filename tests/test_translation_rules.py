@@ -8,7 +8,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.errors import BoltzspikeWarning, CalibrationError, ValidationError
 from boltzspike.pipeline import with_network
-from boltzspike.translation import learned, teaching, tuned
+from boltzspike.translation import budget, learned, teaching, tuned
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 
@@ -213,3 +213,39 @@ def test_a_working_point_of_many_units_needs_a_sampler():
     machine = bs.BoltzmannMachine(weights=np.zeros((20, 20)), biases=np.zeros(20))
     with pytest.raises(ValidationError, match="at most 14 units; give states_of a sampler"):
         enumerated(machine)
+
+
+def test_the_error_budget_adds_up_and_names_the_tail_and_the_gain_of_the_psp_rule(s1_calibration):
+    result = bs.sample(gaussian_machine(4, n=3), calibration=s1_calibration, rule="psp", duration=1e4, chains=32)
+    shares_of = result.error_budget()
+    shares = {share.cause: share for share in shares_of.shares}
+    total = sum(share.value for share in shares_of.shares)
+    assert total + shares_of.remainder == pytest.approx(shares_of.bias)
+    assert abs(shares_of.remainder) < 0.15 * shares_of.bias + 4 * shares_of.bias_error
+    for cause in ("mean drive (tail of the PSP)", "memory of the noise, membrane (coupling gain)"):
+        assert shares[cause].value > 4 * shares[cause].error
+        assert shares[cause].value > 0.1 * shares_of.bias
+    for cause in ("delay", "response (not a logistic)"):
+        assert abs(shares[cause].value) < 0.2 * shares_of.bias
+
+
+def test_the_mean_trace_is_what_memoryless_units_have():
+    """Drawn spike trains: a geometric wait between refractory periods."""
+    rng = np.random.default_rng(1)
+    tau, tau_syn, p = 20, 25.0, 0.6
+    chance = 1 / (tau / p - tau + 1)
+    intervals = tau - 1 + rng.geometric(chance, 20_000)
+    assert tau / intervals.mean() == pytest.approx(p, rel=0.01)
+    decay = np.exp(-1 / tau_syn)
+    height = tau * (1 - decay) / (1 - decay**tau)
+    area = height * (1 - decay**intervals) / (1 - decay)
+    renewing = area.sum() / intervals.sum()
+    assert renewing == pytest.approx(float(budget.mean_trace(p, tau, tau_syn, True)), rel=0.01)
+    additive = height / (1 - decay) / intervals.mean()
+    assert additive == pytest.approx(float(budget.mean_trace(p, tau, tau_syn, False)), rel=0.01)
+
+
+def test_an_error_budget_needs_lif_neurons():
+    result = bs.sample(gaussian_machine(4, n=3), engine="gibbs", duration=1000)
+    with pytest.raises(ValidationError, match="error_budget: needs a result of LIF neurons"):
+        result.error_budget()

@@ -20,11 +20,12 @@ from boltzspike.errors import (
     ValidationError,
 )
 from boltzspike.model import networks, presets
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
+from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.posterior import PosteriorResult
@@ -43,16 +44,21 @@ __all__ = [
     "CurrentLIF",
     "MissingDependency",
     "NetworkCalibration",
+    "Piecewise",
     "PoissonBackground",
     "PosteriorResult",
+    "RandomRefractory",
+    "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
+    "SharedBackground",
     "SpikingNetwork",
     "Synapse",
     "Translation",
     "UnsupportedFeature",
     "ValidationError",
+    "Wave",
     "calibrate",
     "calibrate_many",
     "calibrate_network",

@@ -14,11 +14,13 @@ import typer
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
     from boltzspike.compilation import Compiled
+    from boltzspike.diagnostics import BurstStatistics
     from boltzspike.model.boltzmann import Machine
     from boltzspike.pipeline import Progress
     from boltzspike.posterior import PosteriorResult
     from boltzspike.result import Result
     from boltzspike.translation import Translation
+    from boltzspike.translation.budget import Budget
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,13 +47,27 @@ Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
 Dt = Annotated[float, typer.Option(help="Time step in ms.")]
-EngineOption = Annotated[str, typer.Option(help="numba, numba-exact or reference.")]
+EngineOption = Annotated[str, typer.Option(help="numba, numba-exact, reference; sample: gibbs, buesing.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
 Plot = Annotated[Path | None, typer.Option(help="Picture to draw (.png, .svg, .pdf).", show_default=False)]
 ControlOption = Annotated[
-    str | None, typer.Option(help="Bias variable, v_rest or i_offset; default: the preset's.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Bias variable: v_rest, i_offset, or balance (of excitation and inhibition in the background); "
+        "default: the preset's.",
+        show_default=False,
+    ),
+]
+GridDt = Annotated[
+    float | None,
+    typer.Option(
+        "--dt",
+        help="Time step in ms, of a simulation (default 0.1) or for which the density is to hold (default: "
+        "continuous time).",
+        show_default=False,
+    ),
 ]
 
 SHOWN_UNITS = 20
@@ -83,6 +99,7 @@ def sample(
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
+    budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -99,8 +116,9 @@ def sample(
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron)
     regime = calibration.verdict.regime
+    by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
     n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
-    print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; neuron {neuron}: {regime}")
+    print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
     with _progress_bar("sampling") as progress:
         result = pipeline.sample(
             machine,
@@ -122,6 +140,8 @@ def sample(
         _print_posterior(result, all_units=all_units)
     else:
         _print_result(result, all_units=all_units)
+    if budget:
+        _print_budget(result.error_budget(threads=threads))
     if output is not None:
         result.save(output, force=force)
         print(f"wrote {output}")
@@ -214,7 +234,7 @@ def calibrate(
     duration: Duration = "100s",
     chains: Chains = 16,
     seed: Seed = 1,
-    dt: Dt = 0.1,
+    dt: GridDt = None,
     engine: EngineOption = "numba",
     threads: Threads = None,
     plot: Plot = None,
@@ -222,6 +242,8 @@ def calibrate(
     force: Force = False,
 ) -> None:
     """Find the logistic of a neuron under its background: u0 and alpha, with errors and a verdict."""
+    import numpy as np
+
     from boltzspike import pipeline
     from boltzspike.files import check_writable
     from boltzspike.model.synapse import Synapse
@@ -238,16 +260,26 @@ def calibrate(
         with _progress_bar("learning from networks") as progress:
             calibration = pipeline.calibrate_network(
                 calibration, synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
-                networks=networks, dt=dt, seed=seed, engine=engine, threads=threads, progress=progress,
+                networks=networks, dt=dt or 0.1, seed=seed, engine=engine, threads=threads, progress=progress,
             )  # fmt: skip
     _report_calibration(calibration, output, force=force)
     if plot is not None:
-        x: Any = [calibration.control_at(bias) for bias in range(-6, 7)]
+        low, high = calibration.bias_range
+        x: Any = [
+            calibration.control_at(bias)
+            for bias in np.linspace(-6, 6, 13 if method == "simulation" else 37)
+            if low <= bias <= high
+        ]
+        length = parse_time(duration, "duration")
         curve = pipeline.response(
-            cell, background, method=method, duration=parse_time(duration, "duration"), chains=chains, seed=seed,
-            dt=dt, engine=engine, threads=threads, **{chosen: x},
+            cell, background, method=method, duration=length, chains=chains, seed=seed, dt=dt, engine=engine,
+            threads=threads, **{chosen: x},
         )  # fmt: skip
-        _draw_response([curve], calibration, plot, force=force)
+        measured = pipeline.burst_statistics(
+            calibration.biased(0.0), calibration.background_at(0.0), duration=length, chains=chains, seed=seed,
+            dt=dt or 0.1, engine=engine, threads=threads,
+        )  # fmt: skip
+        _draw_response([curve], calibration, measured, plot, force=force)
         print(f"wrote {plot}")
 
 
@@ -277,12 +309,22 @@ def design(
 
 
 def _report_calibration(calibration: Calibration, output: Path | None, *, force: bool) -> None:
-    unit = "mV" if calibration.control == "v_rest" else "nA"
-    print(f"u0     {calibration.u0:.4f} +- {calibration.u0_error:.2g} mV of mean potential")
-    print(f"alpha  {calibration.alpha:.4f} +- {calibration.alpha_error:.2g} mV of mean potential")
-    print(f"p = 1/2 at {calibration.control} = {calibration.control_at(0.0):.5g} {unit}; ", end="")
-    print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
-    print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
+    from boltzspike.model.neuron import CONTROL_UNITS
+
+    ratio = calibration.alpha_control / calibration.alpha
+    errors = calibration.u0_error, calibration.alpha_error
+    unit = CONTROL_UNITS[calibration.control]
+    rows = [
+        [name, f"{value:.4f}", f"{error:.2g}", f"{at:.5g}", f"{error * ratio:.2g}"]
+        for name, value, at, error in (
+            ("u0", calibration.u0, calibration.u0_control, errors[0]),
+            ("alpha", calibration.alpha, calibration.alpha_control, errors[1]),
+        )
+    ]
+    _print_table(["", "mean potential (mV)", "+-", f"{calibration.control} ({unit})", "+-"], rows)
+    grid = f", dt {calibration.dt:g} ms" if calibration.dt else ""
+    spent = f", {calibration.simulated / 1e3:g} s simulated" if calibration.simulated else ""
+    print(f"method {calibration.method}{grid}, {calibration.points} points{spent}")
     print(f"regime {calibration.verdict}")
     if (learned := calibration.network) is not None:
         print(f"network rule learned from {learned.networks} networks; D_KL expected on a family not among them:")
@@ -306,7 +348,7 @@ def response(
     duration: Duration = "10s",
     chains: Chains = 16,
     seed: Seed = 1,
-    dt: Dt = 0.1,
+    dt: GridDt = None,
     engine: EngineOption = "numba",
     threads: Threads = None,
     plot: Plot = None,
@@ -319,6 +361,7 @@ def response(
 
     from boltzspike import pipeline
     from boltzspike.files import check_writable, save
+    from boltzspike.model.neuron import CONTROL_UNITS
 
     if output is not None:
         check_writable(output, force=force)
@@ -334,8 +377,7 @@ def response(
         )
         for name in method
     ]  # fmt: skip
-    unit = "mV" if chosen == "v_rest" else "nA"
-    header = [f"{chosen} ({unit})", "mean (mV)", "logistic"]
+    header = [f"{chosen} ({CONTROL_UNITS[calibration.control]})", "mean (mV)", "logistic"]
     for curve in curves:
         header += [curve.method, "+-"]
     rows = []
@@ -349,7 +391,11 @@ def response(
         save(curves[0], output, force=force)
         print(f"wrote {output}")
     if plot is not None:
-        _draw_response(curves, calibration, plot, force=force)
+        measured = pipeline.burst_statistics(
+            calibration.biased(0.0), calibration.background_at(0.0), duration=parse_time(duration, "duration"),
+            chains=chains, seed=seed, dt=dt or 0.1, engine=engine, threads=threads,
+        )  # fmt: skip
+        _draw_response(curves, calibration, measured, plot, force=force)
         print(f"wrote {plot}")
 
 
@@ -537,20 +583,44 @@ def _check_picture(path: Path | None, *, force: bool) -> None:
         check_writable(path, force=force)
 
 
-def _draw_response(curves: list[ResponseCurve], calibration: Calibration, path: Path, *, force: bool) -> None:
+def _draw_response(
+    curves: list[ResponseCurve], calibration: Calibration, measured: BurstStatistics, path: Path, *, force: bool
+) -> None:
+    """Draw the curves with their residuals, and beside them bursts, pauses and intervals at p = 1/2."""
     import numpy as np
     from scipy.special import expit
 
     from boltzspike import plots
     from boltzspike.files import writing
+    from boltzspike.model.neuron import CONTROL_UNITS
+    from boltzspike.theory.predict import predict_bursts, predict_interval
 
-    biases = np.linspace(-6, 6, 300)
+    low, high = calibration.bias_range
+    biases = np.linspace(max(low, -6), min(high, 6), 300)
     logistic = np.array([calibration.control_at(b) for b in biases]), expit(biases)
-    xlabel = f"{calibration.control} ({'mV' if calibration.control == 'v_rest' else 'nA'})"
-    figure = plots.new_figure(figsize=(6.4, 5.6))
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    drawn = {c.method: (c.x, c.p, c.error if c.dt is not None else None) for c in curves}
+    xlabel = f"{calibration.control} ({CONTROL_UNITS[calibration.control]})"
+    figure = plots.new_figure(figsize=(9.6, 5.6))
+    left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1], squeeze=False)[0]
+    upper, lower = left.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    drawn = {c.method: (c.x, c.p, c.error if c.method == "simulation" else None) for c in curves}
     plots.plot_response(drawn, logistic, xlabel=xlabel, ax=upper, residual_ax=lower)
+    neuron, background = calibration.biased(0.0), calibration.background_at(0.0)
+    lengths, pauses, intervals = right.subplots(3, 1)
+    terms = predict_bursts(neuron, background, calibration.u0, len(measured.probability))
+    plots.plot_bursts(
+        (measured.probability, measured.probability_error), terms.probability[0] if terms else None,
+        ylabel="probability", log=True, ax=lengths,
+    )  # fmt: skip
+    plots.plot_bursts(
+        (measured.pause, measured.pause_error),
+        terms.quiescence[0] if terms else None,
+        ylabel="mean pause (ms)",
+        ax=pauses,
+    )
+    plots.plot_intervals(measured.intervals, predict_interval(neuron, background, calibration.u0), ax=intervals)
+    lengths.set_title(
+        f"bursts, pauses and intervals at {calibration.control} = {calibration.u0_control:.4g}", size=9
+    )
     with writing(path, force=force) as partial:
         figure.savefig(partial, format=path.suffix.lstrip("."), dpi=130)
 
@@ -606,6 +676,14 @@ def _print_speed(result: Result) -> None:
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
     print(f"engine: {how['engine']}, {how['approximation']}")
+
+
+def _print_budget(budget: Budget) -> None:
+    rows = [[share.cause, f"{share.value:+.5f}", f"{share.error:.5f}"] for share in budget.shares]
+    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", ""])
+    rows.append(["bias of D_KL, as measured", f"{budget.bias:+.5f}", f"{budget.bias_error:.5f}"])
+    rows.append(["sampling noise (floor)", f"{budget.floor:+.5f}", ""])
+    _print_table(["where D_KL comes from", "share", "+-"], rows)
 
 
 def _print_posterior(result: PosteriorResult, *, all_units: bool) -> None:

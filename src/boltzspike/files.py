@@ -17,11 +17,13 @@ import numpy as np
 from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
 from boltzspike.errors import ValidationError, require, suggestion
 from boltzspike.formats import bayes, ising
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+from boltzspike.model.description import is_sparse
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
+from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
 from boltzspike.result import Result
 from boltzspike.samples import Samples
@@ -38,7 +40,12 @@ _DESCRIPTIONS: dict[str, type] = {
         BayesianNetwork,
         LIF,
         CurrentLIF,
+        RandomRefractory,
         PoissonBackground,
+        SharedBackground,
+        ReplayedBackground,
+        Piecewise,
+        Wave,
         Synapse,
         SpikingNetwork,
         Calibration,
@@ -167,6 +174,9 @@ def document(what: Any, *, top: bool = False) -> Any:
         return what.tolist()
     if isinstance(what, np.generic):
         return what.item()
+    if is_sparse(what):
+        fields = {name: getattr(what, name).tolist() for name in _CSR_FIELDS}
+        return {"type": _CSR, "shape": list(what.shape)} | fields
     if isinstance(what, tuple | list):
         return [document(item) for item in what]
     if dataclasses.is_dataclass(what) and type(what).__name__ in _DESCRIPTIONS:
@@ -185,6 +195,8 @@ def from_document(data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         return data
     kind = data.get("type")
+    if kind == _CSR:
+        return _csr(data, where)
     if not isinstance(kind, str) or kind not in _DESCRIPTIONS:
         hint = suggestion(kind, _DESCRIPTIONS) if isinstance(kind, str) else ""
         raise ValidationError(f"{where}: type: must be one of boltzspike's, got {kind!r}{hint}")
@@ -198,6 +210,21 @@ def from_document(data: Any, where: str) -> Any:
 
 
 _TAGS = ("format", "schema", "type")
+_CSR = "CSR"
+_CSR_FIELDS = ("data", "indices", "indptr")
+
+
+def _csr(data: dict[str, Any], where: str) -> Any:
+    from scipy.sparse import csr_array
+
+    try:
+        matrix = csr_array(tuple(data[name] for name in _CSR_FIELDS), shape=tuple(data["shape"]), dtype=np.float64)
+        matrix.check_format()
+    except KeyError as error:
+        raise ValidationError(f"{where}: {_CSR}: needs {error}") from None
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValidationError(f"{where}: {_CSR}: {error}") from None
+    return matrix
 
 
 def _read_json(path: Path) -> Any:
@@ -261,6 +288,7 @@ def _save_result(result: Result, path: Path, *, force: bool) -> None:
             "machine": encode(document(result.machine)),
             "calibration": encode(document(result.calibration)),
             "network": encode(document(result.network)),
+            "translation": encode(document(result.translation)),
             "clamp": encode({str(unit): value for unit, value in result.clamp.items()}),
             "simulated": np.asarray(result.simulated, dtype=np.int64),
             "configuration": encode(dict(result.configuration)),
@@ -303,6 +331,7 @@ def _read_result(path: Path) -> Result:
         clamp={int(unit): value for unit, value in decoded("clamp").items()},
         calibration=from_document(decoded("calibration"), f"{path}: calibration"),
         network=from_document(decoded("network"), f"{path}: network"),
+        translation=from_document(decoded("translation"), f"{path}: translation"),
         samples=Samples(
             start=int(attributes["start_step"]),
             stop=int(attributes["stop_step"]),

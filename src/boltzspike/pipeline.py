@@ -14,31 +14,41 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from boltzspike import files
-from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
+from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve, control_value
 from boltzspike.compilation import Compiled, compile_bayes
-from boltzspike.diagnostics import joint, pairs
+from boltzspike.diagnostics import BurstStatistics, bursts, joint, pairs
 from boltzspike.engines import get_engine
-from boltzspike.errors import BoltzspikeError, BoltzspikeWarning, CalibrationError, ValidationError, require
+from boltzspike.errors import (
+    BoltzspikeError,
+    BoltzspikeWarning,
+    CalibrationError,
+    UnsupportedFeature,
+    ValidationError,
+    require,
+)
 from boltzspike.model import presets
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, at_control, synaptic_shares
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import Control, Neuron, with_control
+from boltzspike.model.neuron import CONTROL_UNITS, LIF, Control, CurrentLIF, Neuron
 from boltzspike.model.synapse import Synapse
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
-from boltzspike.samples import Record, Samples
+from boltzspike.samples import Record, Samples, Spikes
 from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
+from boltzspike.theory.exact import all_states
+from boltzspike.theory.logistic import place_points
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.theory.predict import predict
 from boltzspike.translation import Translation, translate
+from boltzspike.translation.budget import Budget, mean_trace
+from boltzspike.translation.budget import error_budget as compute_budget
 from boltzspike.translation.psp import network_of
 from boltzspike.translation.teaching import network_calibration, teach
 from boltzspike.translation.tuned import GROUPS, Moments, Step
@@ -57,10 +67,11 @@ def response(
     *,
     v_rest: Sequence[float] | Array | None = None,
     i_offset: Sequence[float] | Array | None = None,
+    balance: Sequence[float] | Array | None = None,
     method: str = "density",
     duration: float = 1e5,
     chains: int = 16,
-    dt: float = 0.1,
+    dt: float | None = None,
     seed: int = 1,
     engine: str = "numba",
     threads: int | None = None,
@@ -71,42 +82,93 @@ def response(
     ----------
     neuron, background
         The neuron and its bombardment.
-    v_rest, i_offset
-        Values of the control variable, shape (m,), mV or nA; exactly one of the two.
+    v_rest, i_offset, balance
+        Values of the control variable, shape (m,): mV, nA, or the share of the synaptic input that is moved from
+        inhibition to excitation (``model.background.with_balance``); exactly one of the three.
     method
         ``"density"``: numerically exact; ``"burst"``: the paper's theory; another of ``theory.predict``;
         ``"simulation"``: one uncoupled neuron a point.
-    duration, chains, dt, seed, engine, threads
-        Of the simulation: biological ms per chain, number of chains, time step in ms.
+    dt
+        Time step in ms: of the simulation (``None``: 0.1), or of the engine for which the density is to hold
+        (``None``: continuous time). The other theories hold for continuous time.
+    duration, chains, seed, engine, threads
+        Of the simulation: biological ms per chain, number of chains.
 
     Returns
     -------
     A ``ResponseCurve`` with fields x, mu, p, error and rate (Hz), each of shape (m,).
     """
-    require(
-        (v_rest is None) != (i_offset is None), "response", "given either v_rest or i_offset", "both or neither"
-    )
-    control: Control = "v_rest" if v_rest is not None else "i_offset"
-    x = np.atleast_1d(np.asarray(v_rest if v_rest is not None else i_offset, dtype=float))
+    given = {"v_rest": v_rest, "i_offset": i_offset, "balance": balance}
+    chosen = [name for name, values in given.items() if values is not None]
+    require(len(chosen) == 1, "response", "given one of v_rest, i_offset and balance", ", ".join(chosen) or "none")
+    control: Control = chosen[0]  # type: ignore[assignment]
+    x = np.atleast_1d(np.asarray(given[control], dtype=float))
     require(bool(np.isfinite(x).all()) and x.ndim == 1, control, "an array of finite numbers", x)
-    statistics = membrane_statistics(neuron, background)
-    mu = statistics.mu + (x - getattr(neuron, control)) * leverage(neuron, background, control)
-    step = None
+    mean = membrane_statistics(neuron, background).mu
+    mu = mean + (x - control_value(neuron, control)) * leverage(neuron, background, control)
+    at = [at_control(neuron, background, control, value) for value in x]
     if method == "simulation":
-        neurons = [with_control(neuron, control, value) for value in x]
-        network = SpikingNetwork(neurons=neurons, backgrounds=background, weights=np.zeros((len(x), len(x))))
-        samples, _ = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
-        assert samples.spikes is not None
-        on = samples.spikes.marginals()
+        dt = 0.1 if dt is None else dt
         require(chains >= 2, "chains", "at least 2, for a standard error", chains)
+        spikes = _uncoupled(at, duration, chains, dt, seed, engine, threads)
+        on = spikes.marginals()
         # a point that never spiked is known to within one spike
         least = neuron.tau_refrac / (duration * chains)
-        p, error, step = on.mean(axis=0), np.maximum(on.std(axis=0, ddof=1) / np.sqrt(chains), least), dt
+        p, error = on.mean(axis=0), np.maximum(on.std(axis=0, ddof=1) / np.sqrt(chains), least)
+    elif control == "balance":  # every point has a background of its own
+        found = [predict(n, b, mu[k : k + 1], method=method, dt=dt) for k, (n, b) in enumerate(at)]
+        p, error = (np.concatenate(parts) for parts in zip(*found))
     else:
-        p, error = predict(neuron, background, mu, method=method)
+        p, error = predict(neuron, background, mu, method=method, dt=dt)
+    holds_for = dt if method in ("simulation", "density") else None
     return ResponseCurve(
-        mu=mu, p=p, error=error, tau_refrac=neuron.tau_refrac, method=method, dt=step, control=control, x=x
+        mu=mu, p=p, error=error, tau_refrac=neuron.tau_refrac, method=method, dt=holds_for, control=control, x=x
     )
+
+
+def burst_statistics(
+    neuron: Neuron,
+    background: PoissonBackground,
+    *,
+    duration: float = 1e5,
+    chains: int = 16,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+) -> BurstStatistics:
+    """Simulate one neuron and return the statistics of its inter-spike intervals, bursts and pauses.
+
+    A burst goes on as long as a spike follows within ``tau_refrac + tau_eff``: the neuron fires again at its first
+    chance, but for the climb from the reset. Arguments: ``response``.
+    """
+    spikes = _uncoupled([(neuron, background)], duration, chains, dt, seed, engine, threads)
+    longest = neuron.tau_refrac + membrane_statistics(neuron, background).tau_eff
+    return bursts(spikes, dt=dt, longest_interval=longest)
+
+
+def _uncoupled(
+    neurons: Sequence[tuple[Neuron, PoissonBackground]],
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    engine: str,
+    threads: int | None,
+) -> Spikes:
+    """Return the spikes of uncoupled neurons, each under its own background."""
+    count = len(neurons)
+    cells, backgrounds = zip(*neurons)
+    network = SpikingNetwork(neurons=cells, backgrounds=backgrounds, weights=np.zeros((count, count)))
+    samples, _ = _run(
+        network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=_SWEEP_BURN_IN
+    )
+    assert samples.spikes is not None
+    return samples.spikes
+
+
+_SWEEP_BURN_IN = 500.0
+"""Biological ms discarded at the start of each neuron of a sweep."""
 
 
 def calibrate(
@@ -118,7 +180,7 @@ def calibrate(
     points: int = 21,
     duration: float = 1e5,
     chains: int = 16,
-    dt: float = 0.1,
+    dt: float | None = None,
     seed: int = 1,
     engine: str = "numba",
     threads: int | None = None,
@@ -126,42 +188,88 @@ def calibrate(
     """Return the logistic of a neuron under a background.
 
     The neuron's own v_rest or i_offset need not lie near the working point: the range of the control
-    variable is where the adiabatic theory finds p between .005 and .995.
+    variable is where the adiabatic theory finds p between .005 and .995. From theory the points are spaced
+    evenly over it. A simulated sweep spends a third of them there, and places the others by the logistic that
+    these have shown, where they tell most about u0 and alpha (``theory.logistic.place_points``).
 
     Parameters
     ----------
     neuron, background
         The neuron and its bombardment.
     control
-        The variable that is to carry the bias.
+        The variable that is to carry the bias: ``"v_rest"``, ``"i_offset"``, or ``"balance"``, the share of the
+        background's input that is moved from inhibition to excitation. With the balance sigma changes along the
+        curve; u0 and alpha include that.
     method
         As in ``response``: from theory without any simulation, or ``"simulation"``.
     points
         Number of points of the curve.
     duration, chains, dt, seed, engine, threads
-        Of the simulation.
+        As in ``response``; the sweep simulates ``points * chains * duration``.
 
     Raises
     ------
     CalibrationError
         Where no logistic can be had, with the reason.
     """
-    if control not in ("v_rest", "i_offset"):
-        raise ValidationError(f"control: must be 'v_rest' or 'i_offset', got {control!r}")
+    require(control in CONTROL_UNITS, "control", f"one of {', '.join(CONTROL_UNITS)}", control)
     require(points >= 5, "points", "at least 5", points)
-    statistics = membrane_statistics(neuron, background)
-    if not statistics.sigma > 0:
+    if not membrane_statistics(neuron, background).sigma > 0:
         raise CalibrationError(
             "calibrate: the background gives no noise (all rates or weights are 0), so the neuron is deterministic"
         )
-    mu = _working_range(neuron, background, points)
-    x = getattr(neuron, control) + (mu - statistics.mu) / leverage(neuron, background, control)
-    values: dict[str, Any] = {control: x}
-    curve = response(
-        neuron, background, method=method, duration=duration, chains=chains, dt=dt, seed=seed, engine=engine,
-        threads=threads, **values,
-    )  # fmt: skip
-    return calibration_from_curve(curve, neuron, background, control=control, version=version("boltzspike"))
+
+    def curve_at(mu: Array, of_seed: int) -> ResponseCurve:
+        values: dict[str, Any] = {control: _control_values(neuron, background, control, mu)}
+        return response(
+            neuron, background, method=method, duration=duration, chains=chains, dt=dt, seed=of_seed,
+            engine=engine, threads=threads, **values,
+        )  # fmt: skip
+
+    fitted = functools.partial(
+        calibration_from_curve,
+        neuron=neuron,
+        background=background,
+        control=control,
+        version=version("boltzspike"),
+    )
+    low, high = _working_range(neuron, background)
+    if method != "simulation":
+        return fitted(curve_at(np.linspace(low, high, points), seed))
+    check_seed(seed)
+    seeds = [int(s) for s in np.random.SeedSequence(int(seed)).generate_state(2, np.uint64)]
+    first = max(points // 3, 5)
+    curve = curve_at(np.linspace(low, high, first), seeds[0])
+    if points > first:
+        rough = fitted(curve)
+        curve = _joined(curve, curve_at(place_points(rough.u0, rough.alpha, points - first), seeds[1]))
+    return fitted(curve, simulated=points * chains * (duration + _SWEEP_BURN_IN))
+
+
+def _control_values(neuron: Neuron, background: PoissonBackground, control: Control, mu: Array) -> Array:
+    """Return the values of the control variable that bring the mean potential to ``mu``."""
+    statistics, step = membrane_statistics(neuron, background), leverage(neuron, background, control)
+    x = control_value(neuron, control) + (mu - statistics.mu) / step
+    if control == "balance":
+        excitatory, inhibitory = synaptic_shares(neuron, background)
+        low, high = statistics.mu - excitatory * step, statistics.mu + inhibitory * step
+        if mu.min() < low or mu.max() > high:
+            raise CalibrationError(
+                f"calibrate: the balance moves the mean potential from {low:.4g} to {high:.4g} mV, the response "
+                f"needs {mu.min():.4g} to {mu.max():.4g} mV: move v_rest or i_offset, raise the rates, or use "
+                "control='i_offset'"
+            )
+    return x
+
+
+def _joined(one: ResponseCurve, other: ResponseCurve) -> ResponseCurve:
+    """Return the points of both curves, in the order of mu."""
+    order = np.argsort(np.concatenate([one.mu, other.mu]))
+    fields = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])[order]
+        for name in ("mu", "p", "error", "x")
+    }
+    return dataclasses.replace(one, **fields)
 
 
 def calibrate_many(
@@ -171,6 +279,7 @@ def calibrate_many(
     control: Control = "v_rest",
     method: str = "density",
     points: int = 21,
+    dt: float | None = None,
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> list[Calibration]:
@@ -182,7 +291,7 @@ def calibrate_many(
         The neurons.
     background
         One for all, or one a neuron.
-    control, method, points
+    control, method, points, dt
         As in ``calibrate``; for ``method="simulation"`` call ``calibrate``, which has threads of its own.
     processes
         Number of worker processes; ``None``: as many as there are cores.
@@ -204,7 +313,7 @@ def calibrate_many(
     context = multiprocessing.get_context("spawn")
     found: list[Calibration] = []
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
-        one = functools.partial(calibrate, control=control, method=method, points=points)
+        one = functools.partial(calibrate, control=control, method=method, points=points, dt=dt)
         pending = [pool.submit(one, *pair) for pair in zip(neurons, backgrounds)]
         for k, future in enumerate(pending):
             try:
@@ -351,6 +460,103 @@ def tune(
     )
 
 
+def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:
+    """Return how much of the bias of a result comes from which idealisation that the network gives up.
+
+    The network is simulated again with one thing changed: memoryless units with its PSPs, and with its response;
+    current-based neurons of the same mean membrane and noise; the delay longer by
+    a step; half the step.
+
+    Parameters
+    ----------
+    result
+        Of ``sample`` with LIF neurons, exponential synapses of one time constant, and at most 12 free units.
+    duration
+        Biological time per chain of each variant in ms; ``None``: that of the result.
+    """
+    from boltzspike import abstract
+
+    calibration, network, translation = result.calibration, result.network, result.translation
+    if calibration is None or network is None or translation is None:
+        raise ValidationError("error_budget: needs a result of LIF neurons, made by this version")
+    neuron, synapse, how = calibration.neuron, network.synapse, result.configuration
+    one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
+    if not one_time or how["clamping"] != "bias" or synapse.plasticity not in ("renewing", "additive"):
+        raise UnsupportedFeature(
+            "error_budget: needs exponential synapses of one time constant, renewing or additive, clamping='bias'"
+        )
+    dt, chains, target = how["dt_ms"], how["chains"], _plain(result.target())
+    duration = how["duration_ms"] if duration is None else duration
+    tau, n = round(neuron.tau_refrac / dt), target.n_units
+    weights, biases = np.asarray(translation.effective_weights), np.asarray(translation.effective_biases)
+    groups = min(chains, 16)
+
+    def grouped(samples: Samples) -> Array:
+        assert samples.states is not None
+        return np.stack([joint(states) for states in np.array_split(samples.states, groups)])
+
+    def simulated(of: SpikingNetwork, step: float = dt) -> Array:
+        every = Record(states_every=round(neuron.tau_refrac / step))
+        seed = how["seed"] + 1
+        return grouped(_run(of, duration, chains, step, seed, how["engine"], threads, every, burn_in=1000.0)[0])
+
+    curve_at = np.linspace(-9, 9, 37)
+    mu = calibration.u0 + calibration.alpha * curve_at
+    p_of_u, _ = predict(neuron, calibration.background, mu, method="density")
+
+    trace: Any = synapse.plasticity
+
+    def memoryless(response: Callable[[Array], Array]) -> Array:
+        runner = abstract.Neural(
+            weights, biases, tau=tau, response=response, trace=trace, tau_syn=neuron.tau_syn_exc / dt,
+            dt=dt, threads=threads or os.cpu_count() or 1,
+        )  # fmt: skip
+        _, state = runner.run(runner.init(seed=how["seed"], chains=chains), 100 * tau, Record())
+        return grouped(runner.run(state, round(duration / dt), Record(states_every=tau))[0])
+
+    delay = dt if synapse.delay is None else synapse.delay
+    late = dataclasses.replace(synapse, delay=delay + dt)
+    fine = dataclasses.replace(synapse, delay=delay)
+    with_currents = translation
+    if isinstance(neuron, LIF):
+        with_currents = dataclasses.replace(translation, calibration=_current_based(calibration))
+    variants = {
+        "traces": memoryless(lambda u: 1 / (1 + np.exp(-u))),
+        "response": memoryless(lambda u: np.interp(u, curve_at, p_of_u)),
+        "currents": simulated(with_currents.network),
+        "delay": simulated(dataclasses.replace(network, synapse=late)),
+        "step": simulated(dataclasses.replace(network, synapse=fine), dt / 2),
+        "network": grouped(result.samples),
+    }
+    marginals = variants["network"].mean(axis=0) @ all_states(n)
+    traces = mean_trace(marginals, tau, neuron.tau_syn_exc / dt, synapse.plasticity == "renewing")
+    divergence = result.kl_divergence()
+    return compute_budget(
+        target, variants, weights @ (traces - marginals), (weights, biases), bias=divergence.bias,
+        bias_error=divergence.error, floor=divergence.floor,
+    )  # fmt: skip
+
+
+def _current_based(calibration: Calibration) -> Calibration:
+    """Return the calibration of a current-based neuron of the same mean membrane and the same noise."""
+    neuron, background = calibration.neuron, calibration.background
+    assert isinstance(neuron, LIF)
+    rates, weights = np.asarray(background.rates), np.asarray(background.weights)
+    reversal = np.where(weights > 0, neuron.e_rev_exc, neuron.e_rev_inh)
+    same = CurrentLIF(
+        c_m=neuron.c_m,
+        tau_m=membrane_statistics(neuron, background).tau_eff,
+        v_rest=neuron.v_rest,
+        v_reset=neuron.v_reset,
+        v_thresh=neuron.v_thresh,
+        tau_refrac=neuron.tau_refrac,
+        tau_syn_exc=neuron.tau_syn_exc,
+        tau_syn_inh=neuron.tau_syn_inh,
+    )
+    currents = PoissonBackground(rates=rates, weights=np.abs(weights) * (reversal - neuron.v_thresh))
+    return calibrate(same, currents, control="v_rest")
+
+
 def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = None) -> WorkingPoint:
     """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method.
 
@@ -360,7 +566,11 @@ def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = N
     if conditioned.n_units <= ENUMERATED_UNITS:
         point = enumerated(conditioned)
     else:
-        states = _gibbs_states(conditioned)
+        samples, _ = _sample_abstract(
+            conditioned, "gibbs", 1.0, _POINT_SWEEPS, _POINT_CHAINS, 0, None, burn_in=_POINT_SWEEPS, progress=None
+        )
+        assert samples.states is not None
+        states = samples.states.reshape(-1, conditioned.n_units)
         point = WorkingPoint(
             states=states,
             probabilities=np.full(len(states), 1 / len(states)),
@@ -374,18 +584,8 @@ def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = N
     return dataclasses.replace(point, states=states)
 
 
-def _gibbs_states(machine: BoltzmannMachine, chains: int = 512, sweeps: int = 100, kept: int = 20) -> Array:
-    rng = np.random.default_rng(0)
-    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
-    z = (rng.random((chains, len(biases))) < 0.5).astype(float)
-    states = []
-    for sweep in range(sweeps):
-        words = rng.random(z.shape)
-        for k in range(len(biases)):
-            z[:, k] = words[:, k] < expit(z @ weights[:, k] + biases[k])
-        if sweep >= sweeps - 2 * kept and sweep % 2:
-            states.append(z.astype(np.int8))
-    return np.concatenate(states)
+_POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
+"""Of the Gibbs samples: the chains are many, as modes may be left seldom."""
 
 
 def _plain(machine: Machine) -> BoltzmannMachine:
@@ -492,7 +692,9 @@ def sample(
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
-        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower.
+        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
+        membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order of the updates) and
+        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac.
     dt
         Time step in ms.
     clamp
@@ -539,34 +741,35 @@ def sample(
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = _plain(conditioned)
-    if isinstance(rule, Translation):
-        _check_target("rule", rule, plain)
-        translation = rule
-    else:
-        translation = translate(
-            plain, with_network(calibration), synapse=synapse, rule=rule, states_of=working_point
+    translation = None
+    if engine in ABSTRACT:
+        require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
+        conditioned, free = machine.given(clamped)
+        plain = _plain(conditioned)
+        tau = calibration.neuron.tau_refrac
+        samples, how = _sample_abstract(
+            plain, engine, tau, duration, chains, seed, threads, burn_in=burn_in, progress=progress
         )
-    network = translation.network
-    for text in translation.warnings:
-        warnings.warn(text, BoltzspikeWarning, stacklevel=2)
-    every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
-    record = Record(states_every=every)
-
-    samples, how = _run(
-        network, duration, chains, dt, seed, engine, threads, record, burn_in=burn_in,
-        clamp=clamped if clamping == "spikes" else None, progress=progress,
-    )  # fmt: skip
+        dt, draw_every = samples.dt, tau
+    else:
+        translation = _translation(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
+        every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
+        samples, how = _run(
+            translation.network, duration, chains, dt, seed, engine, threads, Record(states_every=every),
+            burn_in=burn_in, clamp=clamped if clamping == "spikes" else None, progress=progress,
+        )  # fmt: skip
+        draw_every = every * dt
+        how["rule"] = translation.rule
+        how["predicted_d_kl"] = translation.predicted_error
+        how["translation"] = [*translation.notes, *translation.warnings]
     configuration = {
         "duration_ms": duration,
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
-        "rule": translation.rule,
-        "predicted_d_kl": translation.predicted_error,
-        "translation": [*translation.notes, *translation.warnings],
         "engine": engine,
         "dt_ms": dt,
-        "draw_every_ms": every * dt,
+        "draw_every_ms": draw_every,
         "clamping": clamping,
         **how,
         "versions": {
@@ -577,10 +780,31 @@ def sample(
         "machine": platform.machine(),
     }
     fields: dict[str, Any] = {
-        "machine": machine, "clamp": clamped, "calibration": calibration, "network": network, "samples": samples,
-        "simulated": free, "configuration": configuration,
+        "machine": machine, "clamp": clamped, "calibration": None if translation is None else calibration,
+        "network": None if translation is None else translation.network, "translation": translation,
+        "samples": samples, "simulated": free, "configuration": configuration,
     }  # fmt: skip
     return Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
+
+
+def _translation(
+    machine: BoltzmannMachine,
+    rule: str | Translation | None,
+    calibration: Calibration,
+    synapse: Synapse | None,
+    held: Mapping[int, int],
+) -> Translation:
+    """Return the translation that ``rule`` gives or is; units in ``held`` are simulated at these values."""
+    if isinstance(rule, Translation):
+        _check_target("rule", rule, machine)
+        translation = rule
+    else:
+        states_of = functools.partial(working_point, clamp=held)
+        known = with_network(calibration)
+        translation = translate(machine, known, synapse=synapse, rule=rule, states_of=states_of)
+    for text in translation.warnings:
+        warnings.warn(text, BoltzspikeWarning, stacklevel=3)
+    return translation
 
 
 def with_network(calibration: Calibration) -> Calibration:
@@ -616,8 +840,8 @@ def _check_target(where: str, translation: Translation, machine: BoltzmannMachin
 def _check_dt(calibration: Calibration, dt: float) -> None:
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
-            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
-            "calibrate at this dt, or from theory"
+            f"dt: must be {calibration.dt:g} ms, that of the calibration, got {dt:g}; "
+            "calibrate at this dt, or from theory without one"
         )
 
 
@@ -626,13 +850,13 @@ def _default_calibration() -> Calibration:
     return calibrate(presets.S1.neuron, presets.S1.background, control=presets.S1.control)
 
 
-def _working_range(neuron: Neuron, background: PoissonBackground, points: int) -> Array:
-    """Return mean potentials that span the response, found on a coarse grid of 50 sigma to either side."""
+def _working_range(neuron: Neuron, background: PoissonBackground) -> tuple[float, float]:
+    """Return mean potentials between which the response lies, found on a coarse grid of +- 50 sigma."""
     sigma = membrane_statistics(neuron, background).sigma
     probe = neuron.v_thresh + sigma * 50 * np.linspace(-1, 1, 201) ** 3
     p, _ = predict(neuron, background, probe, method="adiabatic")
     low, high = np.interp([0.005, 0.995], p, probe)
-    return np.linspace(low, high, points)
+    return float(low), float(high)
 
 
 _PASSES = 50
@@ -654,19 +878,42 @@ def _run(
     progress: Progress | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
+    program = compile_program(network, dt=dt, clamp=clamp)
+    return _advance(
+        lambda: get_engine(engine, threads=threads).prepare(program), program.n_units, duration, chains, dt, seed,
+        threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
+        shortest=program.shortest_refractory, progress=progress,
+    )  # fmt: skip
+
+
+def _advance(
+    prepare: Callable[[], Any],
+    units: int,
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    threads: int | None,
+    record: Record,
+    *,
+    burn_in: float,
+    longest: int,
+    shortest: int,
+    progress: Progress | None,
+) -> tuple[Samples, dict[str, Any]]:
+    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps."""
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
     require(threads is None or (_whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
     require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
     require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
-    program = compile_program(network, dt=dt, clamp=clamp)
-    least = max(record.states_every or 1, int(program.refractory_steps.max()))
+    least = max(record.states_every or 1, longest)
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    _check_memory(record, steps, chains, program.n_units, int(program.refractory_steps.min()))
+    _check_memory(record, steps, chains, units, shortest)
     started = time.perf_counter()
-    runner = get_engine(engine, threads=threads).prepare(program)
+    runner = prepare()
     state = runner.init(seed=seed, chains=chains)
     discarded = round(burn_in / dt / least) * least
     # a first pass of no steps compiles what is to be recorded
@@ -687,6 +934,42 @@ def _run(
         "setup_seconds": sampling - started,
     }
     return Samples.join(parts), how
+
+
+ABSTRACT = ("gibbs", "gibbs-random", "buesing")
+"""Samplers without membranes, named like engines."""
+_BUESING_TAU = 20
+
+
+def _sample_abstract(
+    machine: BoltzmannMachine,
+    engine: str,
+    tau_refrac: float,
+    duration: float,
+    chains: int,
+    seed: int,
+    threads: int | None,
+    *,
+    burn_in: float,
+    progress: Progress | None,
+) -> tuple[Samples, dict[str, Any]]:
+    """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
+    from boltzspike import abstract
+
+    per_draw = 1 if engine.startswith("gibbs") else _BUESING_TAU
+    dt, cores = tau_refrac / per_draw, threads or os.cpu_count() or 1
+    weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
+
+    def prepare() -> Any:
+        if engine == "buesing":
+            return abstract.Neural(weights, biases, tau=_BUESING_TAU, dt=dt, threads=cores)
+        scan: Any = "random" if engine == "gibbs-random" else "sequential"
+        return abstract.Gibbs(weights, biases, scan=scan, dt=dt, threads=cores)
+
+    return _advance(
+        prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
+        longest=per_draw, shortest=per_draw, progress=progress,
+    )  # fmt: skip
 
 
 def _check_memory(record: Record, steps: int, chains: int, units: int, shortest: int) -> None:

@@ -17,12 +17,15 @@ from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.samples import Samples
 from boltzspike.theory import exact
+from boltzspike.translation import Translation
 
 if TYPE_CHECKING:
     from os import PathLike
 
     import xarray
     from matplotlib.axes import Axes
+
+    from boltzspike.translation.budget import Budget
 
 MAX_PLOTTED_UNITS = 10
 
@@ -35,9 +38,11 @@ class Result:
     """The target, all units."""
     clamp: Mapping[int, int]
     """Evidence, by unit index."""
-    calibration: Calibration
-    network: SpikingNetwork
-    """The spiking network that was simulated."""
+    calibration: Calibration | None
+    network: SpikingNetwork | None
+    """The spiking network that was simulated; ``None``, as the calibration, for samplers without membranes."""
+    translation: Translation | None
+    """What the neurons were handed for the target."""
     samples: Samples
     """As recorded: the simulated units alone, in the order of ``simulated``."""
     simulated: Array
@@ -112,6 +117,12 @@ class Result:
     def kl_divergence(self) -> diagnostics.KLDivergence:
         """Return D_KL of the free units from the target, with floor, bias and error."""
         return diagnostics.kl_divergence(self.z[..., self.free], exact.exact_joint(self.target()))
+
+    def error_budget(self, *, duration: float | None = None, threads: int | None = None) -> Budget:
+        """Return where the bias comes from; see ``pipeline.error_budget``."""
+        from boltzspike.pipeline import error_budget  # it simulates: a listed exception, as ``save``
+
+        return error_budget(self, duration=duration, threads=threads)
 
     def plot_marginals(self, ax: Axes | None = None) -> Axes:
         """Draw the sampled marginals with their errors, and the exact ones where they can be had."""

@@ -49,3 +49,14 @@ def test_unknown_methods_and_alpha_kernels_are_refused():
     for method in ("density", "burst"):
         with pytest.raises(UnsupportedFeature, match="method='simulation'"):
             predict(alpha, S1.background, MU, method=method)
+
+
+@pytest.mark.parametrize("method", ["density", "burst", "siegert-coloured"])
+def test_drawn_refractory_periods_are_refused_where_the_theory_needs_a_fixed_one(method):
+    neuron = dataclasses.replace(S1.neuron, refractory=bs.RandomRefractory(sd=2.0))
+    with pytest.raises(UnsupportedFeature, match=f"the {method} response needs a fixed refractory period"):
+        predict(neuron, S1.background, MU, method=method)
+    assert np.array_equal(
+        predict(neuron, S1.background, MU, method="siegert")[0],
+        predict(S1.neuron, S1.background, MU, method="siegert")[0],
+    )

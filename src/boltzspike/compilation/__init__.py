@@ -25,11 +25,11 @@ ROUTES = {
     "monomials": "one auxiliary unit for each term of order >= 3; exact",
     "assignments": "one auxiliary unit for each setting of a factor (Pecevski et al. 2011, Probst et al. 2015)",
 }
-DEPTHS = {"fitted": 7.5, "monomials": 18.0, "assignments": 9.0}
+DEPTHS = {"fitted": 6.5, "monomials": 18.0, "assignments": 9.0}
 """Probabilities of zero become exp(-depth) of their factor's largest entry; depth takes strong weights."""
 MAX_UNITS = 4096
 _PENALTY_ROUNDS = 6
-_MOST_INVALID = 3.0
+_MOST_INVALID = 1.0
 """Times exp(-depth): share of invalid patterns that is let be."""
 
 
