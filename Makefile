@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/python benchmarks/kernel.py --units 5 100 1000 --chains 64 --repeats 3
+	$(BIN)/python benchmarks/engines.py --quick
 
 # what ships for the presets: their calibrations with the learned translation rule
 calibrations: setup

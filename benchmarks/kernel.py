@@ -4,6 +4,7 @@
     python benchmarks/kernel.py --units 5 20 --chains 64 --repeats 21
     python benchmarks/kernel.py --crossover        # lanes = chains against lanes = units: CHAIN_LANES_UP_TO
     python benchmarks/kernel.py --laws             # what the laws of the background cost
+    python benchmarks/kernel.py --sweep            # a simulated calibration: 150 points, 1e5 ms each
 
 The network: preset S1 at p(z=1) near 1/2, dense Gaussian weights of either sign, sd .0022 uS / sqrt(N), renewing
 synapses, delay .1 ms, dt = .1 ms, states kept every 10 ms. One core: CPU time of the process. All cores: wall
@@ -23,6 +24,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
+import boltzspike as bs
 from boltzspike.engines.numba.fast import FastRunner
 from boltzspike.engines.numba.noise import LAWS
 from boltzspike.model.network import SpikingNetwork
@@ -88,6 +90,25 @@ def measure(cases: list[Case], repeats: int) -> None:
         )
 
 
+def sweep(repeats: int) -> None:
+    """Print what ``calibrate(method="simulation")`` takes on all cores."""
+    bs.calibrate(S1.neuron, S1.background, method="simulation", points=150, chains=2, duration=1000.0)
+    times = []
+    for _ in range(repeats):
+        start = np.array([time.perf_counter(), time.process_time()])
+        found = bs.calibrate(S1.neuron, S1.background, method="simulation", points=150, chains=2, duration=5e4)
+        times.append([time.perf_counter(), time.process_time()] - start)
+    wall, cpu = np.median(times, axis=0)
+    best = np.min(times, axis=0)
+    print(
+        f"150 points x 2 chains x 5e4 ms: {wall:.2f} s [{best[0]:.2f}], CPU time {cpu:.2f} s [{best[1]:.2f}]; ",
+        end="",
+    )
+    print(
+        f"u0 = {found.u0:.4f} +- {found.u0_error:.4f} mV, alpha = {found.alpha:.4f} +- {found.alpha_error:.4f} mV"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, nargs="+", default=None)
@@ -95,6 +116,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--crossover", action="store_true")
     parser.add_argument("--laws", action="store_true")
+    parser.add_argument("--sweep", action="store_true")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(
@@ -103,6 +125,9 @@ def main() -> None:
     )
     print(f"numba {numba.__version__}")
 
+    if options.sweep:
+        sweep(options.repeats)
+        return
     cases = []
     if options.crossover:
         for n in options.units or [8, 16, 24, 32, 48, 64, 80]:

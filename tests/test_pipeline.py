@@ -69,7 +69,7 @@ def test_evidence_is_seen_by_the_neighbours(clamping, s1_calibration):
 
 def test_a_simulated_calibration_holds_for_its_own_dt_only(random_machine, s1_calibration):
     simulated = dataclasses.replace(s1_calibration, dt=0.2)
-    with pytest.raises(ValidationError, match="dt: must be 0.2 ms, that of the simulated calibration, got 0.1"):
+    with pytest.raises(ValidationError, match="dt: must be 0.2 ms, that of the calibration, got 0.1"):
         bs.sample(random_machine(2), calibration=simulated)
 
 

@@ -10,6 +10,7 @@ A description goes in on the left, samples with honest error bars come out on th
 """
 
 from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
+from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
@@ -18,39 +19,52 @@ from boltzspike.errors import (
     UnsupportedFeature,
     ValidationError,
 )
-from boltzspike.model import presets
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model import networks, presets
+from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
+from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
+from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
+from boltzspike.posterior import PosteriorResult
 from boltzspike.result import Result
 from boltzspike.translation import Translation, translate
 
 __all__ = [
     "LIF",
+    "BayesianNetwork",
     "BoltzmannMachine",
     "BoltzspikeError",
     "BoltzspikeWarning",
     "Calibration",
     "CalibrationError",
+    "Compiled",
     "CurrentLIF",
     "MissingDependency",
     "NetworkCalibration",
+    "Piecewise",
     "PoissonBackground",
+    "PosteriorResult",
+    "RandomRefractory",
+    "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
+    "SharedBackground",
     "SpikingNetwork",
     "Synapse",
     "Translation",
     "UnsupportedFeature",
     "ValidationError",
+    "Wave",
     "calibrate",
     "calibrate_many",
     "calibrate_network",
+    "compile_bayes",
     "design",
+    "networks",
     "presets",
     "read",
     "response",

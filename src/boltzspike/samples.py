@@ -30,6 +30,22 @@ class Spikes:
     refractory_steps: Array
     start: int
     stop: int
+    drawn: Array | None = None
+    """Steps of the refractory period after each spike, where they are drawn; None: ``refractory_steps``."""
+    drawn_before: Array | None = None
+    """The same after the spikes of ``before``."""
+
+    @property
+    def lasting(self) -> Array:
+        """For how many steps each spike keeps z = 1, shape (spikes,)."""
+        return self.refractory_steps[self.unit] if self.drawn is None else self.drawn
+
+    @property
+    def lasting_before(self) -> Array:
+        """For how many steps the spikes of ``before`` do, shape (chains, units)."""
+        if self.drawn_before is None:
+            return np.broadcast_to(self.refractory_steps, self.before.shape)
+        return self.drawn_before
 
     @property
     def n_chains(self) -> int:
@@ -46,19 +62,21 @@ class Spikes:
         ends = np.arange(self.start, self.stop)
         ends = ends[(ends + 1) % every == 0]
         z = np.zeros((self.n_chains, len(ends), self.n_units), dtype=np.int8)
+        lasting, lasting_before = self.lasting, self.lasting_before
         for c in range(self.n_chains):
             of_chain = self.chain == c
-            unit, step = self.unit[of_chain], self.step[of_chain]
+            unit, step, held = self.unit[of_chain], self.step[of_chain], lasting[of_chain]
             for k in range(self.n_units):
                 spikes = np.concatenate([[self.before[c, k]], step[unit == k]])
-                last = spikes[np.searchsorted(spikes, ends, side="right") - 1]
-                z[c, :, k] = ends - last < self.refractory_steps[k]
+                off = spikes + np.concatenate([[lasting_before[c, k]], held[unit == k]])
+                z[c, :, k] = ends < off[np.searchsorted(spikes, ends, side="right") - 1]
         return z
 
     def marginals(self) -> Array:
         """Return the share of time that each unit of each chain spent with z = 1, shape (chains, units)."""
-        on = np.maximum(self.before + self.refractory_steps - self.start, 0).astype(np.float64)
-        lasting = np.minimum(self.refractory_steps[self.unit], self.stop - self.step)
+        before = np.minimum(self.before + self.lasting_before, self.stop)
+        on = np.maximum(before - self.start, 0).astype(np.float64)
+        lasting = np.minimum(self.lasting, self.stop - self.step)
         on += np.bincount(self.chain * self.n_units + self.unit, lasting, self.before.size).reshape(on.shape)
         return on / (self.stop - self.start)
 
@@ -75,12 +93,13 @@ class Spikes:
             of_chain = self.chain == c
             unit = np.concatenate([np.arange(n), self.unit[of_chain]])
             step = np.concatenate([self.before[c], self.step[of_chain]])
+            held = np.concatenate([self.lasting_before[c], self.lasting[of_chain]])
             order = np.lexsort((step, unit))
-            unit, step = unit[order], step[order]
+            unit, step, held = unit[order], step[order], held[order]
             following = np.append(step[1:], self.stop)
             following[np.append(unit[1:] != unit[:-1], True)] = self.stop
             on = np.maximum(step, self.start)
-            off = np.clip(np.minimum(step + self.refractory_steps[unit], following), self.start, self.stop)
+            off = np.clip(np.minimum(step + held, following), self.start, self.stop)
             alive = off > on
             # a unit that fires again as it leaves the refractory state goes off before it goes on
             when = np.concatenate([off[alive], on[alive], [self.start, self.stop]])
@@ -138,7 +157,8 @@ class Samples:
             chain, unit, step = (
                 np.concatenate([getattr(p, f) for p in pieces]) for f in ("chain", "unit", "step")
             )
-            order = np.lexsort((unit, step, chain))
+            # each part is ordered by chain, step and unit, and the parts follow each other: chains alone are mixed
+            order = np.argsort(chain, kind="stable")
             spikes = Spikes(
                 chain=chain[order],
                 unit=unit[order],
@@ -147,6 +167,8 @@ class Samples:
                 refractory_steps=first.spikes.refractory_steps,
                 start=first.start,
                 stop=last.stop,
+                drawn=_joined([p.drawn for p in pieces], order),
+                drawn_before=first.spikes.drawn_before,
             )
         return Samples(
             start=first.start,
@@ -156,6 +178,11 @@ class Samples:
             voltages=together("voltages"),
             spikes=spikes,
         )
+
+
+def _joined(parts: list[Array | None], order: Array) -> Array | None:
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given)[order] if given else None
 
 
 State = TypeVar("State")

@@ -126,11 +126,12 @@ class Resolution:
     v_near: float = 0.15
     v_growth: float = 1.5
 
-    def coarsened(self, factor: float) -> Resolution:
-        """Return the resolution with every cell larger by the factor."""
+    def coarsened(self, factor: float, factor_v: float | None = None) -> Resolution:
+        """Return the resolution with every cell larger by the factor, in v by another if one is given."""
+        factor_v = factor if factor_v is None else factor_v
         return Resolution(
             s_near=self.s_near * factor, s_far=self.s_far * factor, s_growth=self.s_growth * factor,
-            v_near=self.v_near * factor, v_growth=1 + (self.v_growth - 1) * factor,
+            v_near=self.v_near * factor_v, v_growth=1 + (self.v_growth - 1) * factor_v,
         )  # fmt: skip
 
 
@@ -445,14 +446,16 @@ class Solution:
     """Occupation, spikes and releases of one point, as coefficients on the grid."""
 
     free_time: float  # mean, ms
-    free_time_sq: float
+    free_time_sq: float  # nan if not asked for
     free: Array  # coefficients, shape (v cells, v degree + 1, unknowns per level)
     at_spike: Array  # coefficients of pi, zero where S < 0
     at_release: Array
     v_faces: Array
 
 
-def solve_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: Resolution) -> Solution:
+def solve_levels(
+    neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: Resolution, *, second_moment: bool = True
+) -> Solution:
     """Solve for f, level by level in v from below, with pi from the balance of spikes and releases."""
     q, order = S_DEGREE + 1, V_DEGREE + 1
     cells = len(synapses.s_mid)
@@ -548,11 +551,14 @@ def solve_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: 
     balance[0] = mass[fires]
     pi = np.linalg.solve(balance, np.eye(len(fires))[0])
     free = descend([np.zeros((order, size)) if x is None else x @ pi for x in by_source])
-    again, _ = sweep(np.zeros((size, 1)), free)
-    second = descend([x[..., 0] for x in again if x is not None])
+    square = math.nan
+    if second_moment:
+        again, _ = sweep(np.zeros((size, 1)), free)
+        second = descend([x[..., 0] for x in again if x is not None])
+        square = 2 * float(widths @ (second[:, 0] @ mass))
     at_spike = np.zeros(size)
     at_spike[fires] = pi
     return Solution(
-        free_time=float(widths @ (free[:, 0] @ mass)), free_time_sq=2 * float(widths @ (second[:, 0] @ mass)),
+        free_time=float(widths @ (free[:, 0] @ mass)), free_time_sq=square,
         free=free, at_spike=at_spike, at_release=refractory @ pi, v_faces=z,
     )  # fmt: skip
