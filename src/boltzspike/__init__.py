@@ -15,6 +15,7 @@ from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
     CalibrationError,
+    Interrupted,
     MissingDependency,
     UnsupportedFeature,
     ValidationError,
@@ -30,6 +31,7 @@ from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
 from boltzspike.posterior import PosteriorResult
 from boltzspike.result import Result
+from boltzspike.samples import Record
 from boltzspike.translation import Translation, translate
 
 __all__ = [
@@ -42,12 +44,14 @@ __all__ = [
     "CalibrationError",
     "Compiled",
     "CurrentLIF",
+    "Interrupted",
     "MissingDependency",
     "NetworkCalibration",
     "Piecewise",
     "PoissonBackground",
     "PosteriorResult",
     "RandomRefractory",
+    "Record",
     "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",

@@ -98,14 +98,28 @@ def sample(
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
+    record: Annotated[
+        str, typer.Option(help="states: of every draw; moments or joint: counts, in memory that does not grow.")
+    ] = "states",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File for the state at the end, to resume from.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the same run to go on from.", show_default=False)
+    ] = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
-    """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer."""
+    """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer.
+
+    Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial;
+    the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing.
+    """
     from boltzspike import pipeline
     from boltzspike.compilation import Compiled
+    from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import check_writable
     from boltzspike.model.synapse import Synapse
     from boltzspike.posterior import PosteriorResult
@@ -119,32 +133,50 @@ def sample(
     by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
     n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
     print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+    stopped = None
     with _progress_bar("sampling") as progress:
-        result = pipeline.sample(
-            machine,
-            calibration=calibration,
-            duration=biological,
-            chains=chains,
-            seed=seed,
-            rule=_read_rule(rule),
-            synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
-            engine=engine,
-            dt=dt,
-            clamp=parse_clamp(clamp),
-            clamping=clamping,
-            burn_in=discarded,
-            threads=threads,
-            progress=progress,
-        )
-    if isinstance(result, PosteriorResult):
-        _print_posterior(result, all_units=all_units)
-    else:
-        _print_result(result, all_units=all_units)
-    if budget:
-        _print_budget(result.error_budget(threads=threads))
+        try:
+            result = pipeline.sample(
+                machine,
+                calibration=calibration,
+                duration=biological,
+                chains=chains,
+                seed=seed,
+                rule=_read_rule(rule),
+                synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+                engine=engine,
+                dt=dt,
+                clamp=parse_clamp(clamp),
+                clamping=clamping,
+                burn_in=discarded,
+                record=record,
+                checkpoint=checkpoint,
+                resume=resume,
+                threads=threads,
+                progress=progress,
+            )
+        except Interrupted as stop:
+            result, stopped = stop.result, stop
     if output is not None:
         result.save(output, force=force)
+    if stopped is not None:
+        done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
+        print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
+    try:
+        if isinstance(result, PosteriorResult):
+            _print_posterior(result, all_units=all_units)
+        else:
+            _print_result(result, all_units=all_units)
+    except ValidationError as error:
+        if stopped is None:
+            raise
+        print(f"too short for a table ({error})")
+    if budget and stopped is None:
+        _print_budget(result.error_budget(threads=threads))
+    if output is not None:
         print(f"wrote {output}")
+    if stopped is not None:
+        raise typer.Exit(128 + stopped.signal)
 
 
 @app.command()
@@ -654,7 +686,7 @@ def _print_result(result: Result, *, all_units: bool) -> None:
             f"marginals: RMS difference from exact {np.sqrt(np.mean(difference**2)):.4f}, of which sampling noise "
             f"{np.sqrt(np.mean(error[order] ** 2)):.4f} (exact by {truth.method})"
         )
-        if len(order) <= SHOWN_UNITS:
+        if len(order) <= SHOWN_UNITS and _has_joint(result):
             d = result.kl_divergence()
             print(
                 f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
@@ -676,6 +708,14 @@ def _print_speed(result: Result) -> None:
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
     print(f"engine: {how['engine']}, {how['approximation']}")
+
+
+def _has_joint(result: Result) -> bool:
+    """Tell whether what was recorded gives D_KL with an error."""
+    from boltzspike.diagnostics import MIN_BLOCKS
+
+    counted = result.samples.gathered.joint
+    return result.samples.packed is not None or (counted is not None and len(counted.steps) >= MIN_BLOCKS)
 
 
 def _print_budget(budget: Budget) -> None:

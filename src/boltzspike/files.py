@@ -25,8 +25,9 @@ from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
 from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
+from boltzspike.recorded import samples_from, variables_of
 from boltzspike.result import Result
-from boltzspike.samples import Samples
+from boltzspike.samples import PackedStates
 from boltzspike.translation import Translation
 
 SCHEMA = 1
@@ -280,8 +281,9 @@ def _save_result(result: Result, path: Path, *, force: bool) -> None:
 
     samples = result.samples
     encode = lambda what: msgspec.json.encode(what).decode()
+    states = {} if samples.packed is None else {"states": result.states}
     dataset = xarray.Dataset(
-        {"states": result.states},
+        states | variables_of(samples),
         attrs={
             "format": "boltzspike",
             "schema": SCHEMA,
@@ -297,8 +299,10 @@ def _save_result(result: Result, path: Path, *, force: bool) -> None:
             "dt_ms": samples.dt,
         },
     )
-    dataset["states"].attrs["long_name"] = "z(t): 1 while the neuron is refractory"
-    encoding = {"states": {"zlib": True, "complevel": 1, "shuffle": True}}
+    if states:
+        dataset["states"].attrs["long_name"] = "z(t): 1 while the neuron is refractory"
+    compressed = {"zlib": True, "complevel": 1, "shuffle": True}
+    encoding = {name: compressed for name, variable in dataset.data_vars.items() if variable.ndim}
     with writing(path, force=force) as partial:
         dataset.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
 
@@ -309,7 +313,10 @@ def _read_result(path: Path) -> Result:
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as dataset:
             attributes = dict(dataset.attrs)
-            states = dataset["states"].transpose("chain", "draw", "unit").to_numpy().astype(np.int8)
+            states = None
+            if "states" in dataset:
+                states = dataset["states"].transpose("chain", "draw", "unit").to_numpy().astype(np.int8)
+            arrays = {str(name): array.to_numpy() for name, array in dataset.data_vars.items() if name != "states"}
     except Exception as error:  # h5py, h5netcdf and xarray each raise their own kinds on a damaged file
         raise ValidationError(f"{path}: can't be read as a boltzspike result ({error})") from None
     if attributes.get("format") != "boltzspike":
@@ -326,18 +333,21 @@ def _read_result(path: Path) -> Result:
             raise ValidationError(f"{path}: attribute {name!r}: {error}") from None
 
     simulated = np.atleast_1d(np.asarray(attributes["simulated"], dtype=np.int64))
+    try:
+        steps = {"start": int(attributes["start_step"]), "stop": int(attributes["stop_step"])}
+        samples = samples_from(arrays, **steps, dt=float(attributes["dt_ms"]))
+    except KeyError as error:
+        raise ValidationError(f"{path}: {error} is missing") from None
+    if states is not None:
+        packed = PackedStates.of(np.ascontiguousarray(states[..., simulated]))
+        samples = dataclasses.replace(samples, packed=packed)
     return Result(
         machine=from_document(decoded("machine"), f"{path}: machine"),
         clamp={int(unit): value for unit, value in decoded("clamp").items()},
         calibration=from_document(decoded("calibration"), f"{path}: calibration"),
         network=from_document(decoded("network"), f"{path}: network"),
         translation=from_document(decoded("translation"), f"{path}: translation"),
-        samples=Samples(
-            start=int(attributes["start_step"]),
-            stop=int(attributes["stop_step"]),
-            dt=float(attributes["dt_ms"]),
-            states=np.ascontiguousarray(states[..., simulated]),
-        ),
+        samples=samples,
         simulated=simulated,
         configuration=decoded("configuration"),
     )

@@ -11,34 +11,39 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from boltzspike import checkpoint as checkpoints
 from boltzspike import files
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve, control_value
 from boltzspike.compilation import Compiled, compile_bayes
-from boltzspike.diagnostics import BurstStatistics, bursts, joint, pairs
+from boltzspike.diagnostics import MIN_BLOCKS, BurstStatistics, bursts, joint, pairs
 from boltzspike.engines import get_engine
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
     CalibrationError,
+    Interrupted,
     UnsupportedFeature,
     ValidationError,
     require,
 )
+from boltzspike.gathered import MAX_JOINT_UNITS
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground, at_control, synaptic_shares
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
-from boltzspike.model.description import Array
+from boltzspike.model.description import Array, is_sparse
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import CONTROL_UNITS, LIF, Control, CurrentLIF, Neuron
 from boltzspike.model.synapse import Synapse
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
+from boltzspike.running import MOST_STEPS, check_memory, in_chunks, stop_requests
 from boltzspike.samples import Record, Samples, Spikes
 from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
@@ -667,6 +672,9 @@ def sample(
     clamping: str = "bias",
     burn_in: float = 1000.0,
     draw_every: float | None = None,
+    record: str | Record = "states",
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -707,7 +715,17 @@ def sample(
         ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
         the target). ``"spikes"``: their neurons are held, firing at every chance or never.
     draw_every
-        Time between recorded states in ms; ``None``: tau_refrac.
+        Time between draws in ms; ``None``: tau_refrac.
+    record
+        What to keep. ``"states"``: those of every draw. Without a raster, in memory that does not grow with the
+        duration: ``"moments"``, for ``marginals`` (of each chain, every step counts) and ``pairs`` (draws of all
+        chains); ``"joint"``, also for ``joint`` and ``kl_divergence`` (of each chain, every step counts; at most
+        24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
+    checkpoint
+        File for the state at the end of the run, also of one that was interrupted.
+    resume
+        Such a file: go on where that run of the same network ended, without burn-in. Seed and chains must be the
+        same; the samples are those that a longer run would have given.
     threads
         ``None``: all cores.
     progress
@@ -716,7 +734,16 @@ def sample(
     Returns
     -------
     A ``Result``; for a Bayesian network a ``PosteriorResult``, which has ``posterior()`` and the like.
+
+    Raises
+    ------
+    Interrupted
+        At the first Ctrl-C or SIGTERM, within about a quarter of a second; its ``result`` holds what was sampled
+        until then, and is marked in ``configuration["partial"]``. A second Ctrl-C is a ``KeyboardInterrupt``. A
+        handler that the caller has set is left alone.
     """
+    if checkpoint is not None:
+        files.check_writable(Path(checkpoint), force=True)
     compiled = None
     if isinstance(machine, BayesianNetwork):
         compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
@@ -741,32 +768,42 @@ def sample(
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = _plain(conditioned)
-    translation = None
+    every, translation, stopped = None, None, None
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
+        require(record == "states", "record", f"'states' with the engine {engine!r}", record)
         conditioned, free = machine.given(clamped)
         plain = _plain(conditioned)
         tau = calibration.neuron.tau_refrac
-        samples, how = _sample_abstract(
-            plain, engine, tau, duration, chains, seed, threads, burn_in=burn_in, progress=progress
-        )
-        dt, draw_every = samples.dt, tau
+        run = functools.partial(_sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
         translation = _translation(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
         every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
-        samples, how = _run(
-            translation.network, duration, chains, dt, seed, engine, threads, Record(states_every=every),
-            burn_in=burn_in, clamp=clamped if clamping == "spikes" else None, progress=progress,
+        kept = _record(record, every, plain.n_units)
+        run = functools.partial(
+            _run, translation.network, duration, chains, dt, seed, engine, threads, kept,
+            clamp=clamped if clamping == "spikes" else None,
         )  # fmt: skip
+    try:
+        samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
+    except _Stopped as stop:
+        samples, how, stopped = stop.samples, stop.how, stop
+    if translation is None:
+        dt, draw_every = samples.dt, calibration.neuron.tau_refrac
+    else:
+        assert every is not None
         draw_every = every * dt
         how["rule"] = translation.rule
         how["predicted_d_kl"] = translation.predicted_error
         how["translation"] = [*translation.notes, *translation.warnings]
     configuration = {
         "duration_ms": duration,
+        "sampled_ms": (samples.stop - samples.start) * dt,
+        "partial": stopped is not None,
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
+        "record": record if isinstance(record, str) else "chosen",
         "engine": engine,
         "dt_ms": dt,
         "draw_every_ms": draw_every,
@@ -784,7 +821,25 @@ def sample(
         "network": None if translation is None else translation.network, "translation": translation,
         "samples": samples, "simulated": free, "configuration": configuration,
     }  # fmt: skip
-    return Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
+    result = Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
+    if stopped is not None:
+        message = f"{stopped}; this exception's .result holds what was sampled"
+        raise Interrupted(message, signal=stopped.signal, result=result) from None
+    return result
+
+
+def _record(record: str | Record, every: int, units: int) -> Record:
+    """Return the record of that name for draws ``every`` so many steps, or the one given."""
+    if isinstance(record, Record):
+        return record
+    require(record in ("states", "moments", "joint"), "record", "'states', 'moments', 'joint' or a Record", record)
+    if record == "states":
+        return Record(states_every=every)
+    if record == "moments":
+        return Record(occupancy=True, pairs_every=every)
+    allowed = f"'states' or 'moments' with more than {MAX_JOINT_UNITS} simulated units, here {units}"
+    require(units <= MAX_JOINT_UNITS, "record", allowed, record)
+    return Record(occupancy=True, pairs_every=every, joint=tuple(range(units)))
 
 
 def _translation(
@@ -838,6 +893,7 @@ def _check_target(where: str, translation: Translation, machine: BoltzmannMachin
 
 
 def _check_dt(calibration: Calibration, dt: float) -> None:
+    require(bool(np.isfinite(dt)) and dt > 0, "dt", "> 0 ms", dt)
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
             f"dt: must be {calibration.dt:g} ms, that of the calibration, got {dt:g}; "
@@ -859,8 +915,12 @@ def _working_range(neuron: Neuron, background: PoissonBackground) -> tuple[float
     return float(low), float(high)
 
 
-_PASSES = 50
-"""Parts that a run is cut into, for progress; the samples don't depend on it."""
+class _Stopped(Interrupted):
+    """A run that was stopped, with what it left."""
+
+    def __init__(self, message: str, *, signal: int, samples: Samples, how: dict[str, Any]) -> None:
+        super().__init__(message, signal=signal)
+        self.samples, self.how = samples, how
 
 
 def _run(
@@ -876,13 +936,17 @@ def _run(
     burn_in: float,
     clamp: dict[int, int] | None = None,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
     program = compile_program(network, dt=dt, clamp=clamp)
     return _advance(
         lambda: get_engine(engine, threads=threads).prepare(program), program.n_units, duration, chains, dt, seed,
         threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
-        shortest=program.shortest_refractory, progress=progress,
+        shortest=program.shortest_refractory, delay=program.delay_steps,
+        synapses=program.weights.nnz if is_sparse(program.weights) else None, progress=progress,
+        identity=(engine, program), checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
 
 
@@ -900,40 +964,60 @@ def _advance(
     longest: int,
     shortest: int,
     progress: Progress | None,
+    identity: tuple[str, Any],
+    delay: int = 1,
+    synapses: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
-    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps."""
+    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps.
+
+    ``identity`` names the engine and holds all that the run depends on, for checkpoints.
+    """
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
     require(threads is None or (_whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
     require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
     require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
-    least = max(record.states_every or 1, longest)
+    for name, time_given in (("duration", duration), ("burn_in", burn_in)):
+        require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
+    record.check(units)
+    least = max(record.draws_every, longest)
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    _check_memory(record, steps, chains, units, shortest)
+    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses)
     started = time.perf_counter()
     runner = prepare()
-    state = runner.init(seed=seed, chains=chains)
-    discarded = round(burn_in / dt / least) * least
-    # a first pass of no steps compiles what is to be recorded
-    _, state = runner.run(state, 0, record)
-    if discarded:
-        _, state = runner.run(state, discarded, Record())
-    sampling = time.perf_counter()
-    parts, done = [], 0
-    for end in np.linspace(0, steps, min(_PASSES, steps) + 1).round().astype(int)[1:]:
-        part, state = runner.run(state, int(end) - done, record)
-        parts.append(part)
-        done = int(end)
-        if progress:
-            progress(done, steps)
+    with stop_requests() as requests:
+        # a first pass of no steps compiles what is to be recorded
+        fresh = runner.init(seed=seed, chains=chains)
+        runner.run(fresh, 0, record)
+        if resume is None:
+            discarded = round(burn_in / dt / least) * least
+            _, state = in_chunks(runner, fresh, discarded, Record(), least=least, requests=requests)
+        else:
+            state = checkpoints.read_state(resume, runner, *identity, like=fresh)
+        sampling = time.perf_counter()
+        parts = 1 if chains >= MIN_BLOCKS else min(-(-MIN_BLOCKS // chains), steps)
+        joining, state = in_chunks(
+            runner, state, steps, record, least=least, requests=requests, parts=parts, progress=progress
+        )
+    stopped = requests.signal if joining.steps < steps else None
+    if stopped is not None and not joining.draws(max(record.draws_every, 1)):
+        raise KeyboardInterrupt
+    if checkpoint is not None:
+        checkpoints.save_state(checkpoint, state, runner, *identity)
+    samples = joining.joined()
     how = {
         "approximation": runner.approximation,
         "wall_seconds": time.perf_counter() - sampling,
         "setup_seconds": sampling - started,
     }
-    return Samples.join(parts), how
+    if stopped is not None:
+        message = f"{stopped.name} after {joining.steps * dt:g} of {steps * dt:g} ms"
+        raise _Stopped(message, signal=int(stopped), samples=samples, how=how)
+    return samples, how
 
 
 ABSTRACT = ("gibbs", "gibbs-random", "buesing")
@@ -952,6 +1036,8 @@ def _sample_abstract(
     *,
     burn_in: float,
     progress: Progress | None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
     from boltzspike import abstract
@@ -968,22 +1054,9 @@ def _sample_abstract(
 
     return _advance(
         prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
-        longest=per_draw, shortest=per_draw, progress=progress,
+        longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, (weights, biases)),
+        checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
-
-
-def _check_memory(record: Record, steps: int, chains: int, units: int, shortest: int) -> None:
-    """Raise, before anything is allocated, if what is to be recorded does not fit into memory."""
-    states = steps // record.states_every if record.states_every else 0
-    # a spike takes a chain, a unit and a step, eight bytes each; no neuron has more than one a refractory period
-    spikes = 24 * (steps // shortest) if record.spikes else 0
-    needed = chains * units * (states + spikes)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # parts are joined at the end: for a moment it is there twice
-    allowed = (
-        f"short enough for this machine's {memory / 2**30:.0f} GiB of memory; record less often, or fewer chains"
-    )
-    require(2 * needed < memory, "duration", allowed, f"one whose samples take {needed / 2**30:.3g} GiB")
 
 
 def _whole(number: object) -> bool:

@@ -24,6 +24,11 @@ class Runner(Protocol):
         """What was approximated, in words for the result."""
         ...
 
+    @property
+    def cpu(self) -> str:
+        """Where states repeat bit for bit: the CPU's architecture or instruction set, for checkpoints."""
+        ...
+
     def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> State:
         """Return the state before the first step: at rest, or as ``initial`` says."""
         ...
