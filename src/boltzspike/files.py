@@ -336,8 +336,8 @@ def _read_result(path: Path) -> Result:
     try:
         steps = {"start": int(attributes["start_step"]), "stop": int(attributes["stop_step"])}
         samples = samples_from(arrays, **steps, dt=float(attributes["dt_ms"]))
-    except KeyError as error:
-        raise ValidationError(f"{path}: {error} is missing") from None
+    except (KeyError, TypeError) as error:
+        raise ValidationError(f"{path}: something is missing ({error})") from None
     if states is not None:
         packed = PackedStates.of(np.ascontiguousarray(states[..., simulated]))
         samples = dataclasses.replace(samples, packed=packed)

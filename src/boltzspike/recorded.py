@@ -13,8 +13,16 @@ from boltzspike.samples import Samples, Spikes
 Array = np.ndarray
 Variables = dict[str, tuple[tuple[str, ...], Array]]
 
-_SPIKES = {"chain": ("spike",), "unit": ("spike",), "step": ("spike",), "before": ("chain", "simulated_unit"),
-           "refractory_steps": ("simulated_unit",)}  # fmt: skip
+_SPIKES = {
+    "chain": ("spike",),
+    "unit": ("spike",),
+    "step": ("spike",),
+    "before": ("chain", "simulated_unit"),
+    "refractory_steps": ("simulated_unit",),
+    "drawn": ("spike",),
+    "drawn_before": ("chain", "simulated_unit"),
+}
+"""Fields of ``Spikes``; what was not drawn is left out."""
 
 
 def variables_of(samples: Samples) -> Variables:
@@ -43,7 +51,9 @@ def variables_of(samples: Samples) -> Variables:
         found["voltages"] = ("chain", "step", "recorded_unit"), samples.voltages
     if samples.spikes is not None:
         for name, dimensions in _SPIKES.items():
-            found[f"spike_{name}"] = dimensions, getattr(samples.spikes, name)
+            values = getattr(samples.spikes, name)
+            if values is not None:
+                found[f"spike_{name}"] = dimensions, values
     return found
 
 
@@ -65,7 +75,11 @@ def samples_from(arrays: Mapping[str, Array], *, start: int, stop: int, dt: floa
             last_burst=arrays["burst_last"],
         )
     if "spike_step" in arrays:
-        spikes = Spikes(**{name: arrays[f"spike_{name}"] for name in _SPIKES}, start=start, stop=stop)
+        spikes = Spikes(
+            **{name: arrays[f"spike_{name}"] for name in _SPIKES if f"spike_{name}" in arrays},
+            start=start,
+            stop=stop,
+        )
     return Samples(
         start=start,
         stop=stop,

@@ -15,19 +15,20 @@ from boltzspike.samples import Energy, Record, Samples
 ENGINES = list(REGISTRY)
 UNITS = [5, 60]
 """Chains as lanes and units as lanes, in the numba engine."""
+DRAWN = bs.RandomRefractory(sd=0.8)
+"""Refractory periods drawn anew after each spike."""
 CHAINS, STEPS, BURN_IN = 18, 1503, 211
 BINS = Bins(width=7, number=40, gap=3, longest=4)
-EVERYTHING = Record(
-    states_every=10, spikes=True, voltages=(3, 1), occupancy=True, pairs_every=15, joint=(4, 0, 2), intervals=BINS
-)
+EVERYTHING = Record(states_every=10, spikes=True, occupancy=True, pairs_every=15, joint=(4, 0, 2), intervals=BINS)
 
 
-def network_of(n):
+def network_of(n, refractory=None):
     weights = np.random.default_rng(n).normal(size=(n, n)) * 0.003 / np.sqrt(n)
     np.fill_diagonal(weights, 0)
     # units that fire at every chance, seldom, and in between
     v_rest = np.linspace(-54, -44, n)
-    neurons = [dataclasses.replace(bs.presets.S1.neuron, v_rest=v, tau_refrac=(2.0, 3.5)[k % 2])
+    neurons = [dataclasses.replace(bs.presets.S1.neuron, v_rest=v, tau_refrac=(2.0, 3.5)[k % 2],
+                                    refractory=refractory)
                for k, v in enumerate(v_rest)]  # fmt: skip
     return bs.SpikingNetwork(neurons=neurons, backgrounds=bs.presets.S1.background, weights=weights)
 
@@ -38,20 +39,21 @@ def energy_of(n):
     return Energy(every=6, weights=np.triu(weights, 1) + np.triu(weights, 1).T, biases=rng.normal(size=n))
 
 
-@pytest.fixture(scope="module", params=list(itertools.product(ENGINES, UNITS)), ids=str)
+CASES = [*itertools.product(ENGINES, UNITS, [None]), ("reference", 5, DRAWN), ("numba-exact", 5, DRAWN)]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}{'-drawn' if case[2] else ''}")
 def started(request):
     """Return a runner, a state after some steps, and the full raster of the run that follows."""
-    engine, n = request.param
-    runner = get_engine(engine, threads=2).prepare(compile_program(network_of(n)))
+    engine, n, refractory = request.param
+    runner = get_engine(engine, threads=2).prepare(compile_program(network_of(n, refractory)))
     _, state = runner.run(runner.init(seed=4, chains=CHAINS), BURN_IN, Record())
-    raster, _ = runner.run(state, STEPS, Record(states_every=1, spikes=True, voltages=n == 5))
+    raster, _ = runner.run(state, STEPS, Record(states_every=1, spikes=True))
     return runner, state, raster
 
 
 def record_of(raster, **more):
-    n = raster.packed.n_units
-    voltages = EVERYTHING.voltages if n == 5 else False
-    return dataclasses.replace(EVERYTHING, **({"energy": energy_of(n), "voltages": voltages} | more))
+    return dataclasses.replace(EVERYTHING, energy=energy_of(raster.packed.n_units), **more)
 
 
 def draws(raster, every):
@@ -104,14 +106,16 @@ def test_intervals_and_bursts_count_every_spike(started, gathered):
     n = started[2].packed.n_units
     intervals, bursts = np.zeros((n, BINS.number)), np.zeros((n, BINS.longest))
     for c, k in np.ndindex(CHAINS, n):
-        times = [spikes.before[c, k], *spikes.step[(spikes.chain == c) & (spikes.unit == k)]]
+        of_neuron = (spikes.chain == c) & (spikes.unit == k)
+        times = [spikes.before[c, k], *spikes.step[of_neuron]]
+        lasting = [spikes.lasting_before[c, k], *spikes.lasting[of_neuron]]
         length = None  # until the first burst begins
-        for earlier, later in itertools.pairwise(times):
+        for earlier, later, held in zip(times, times[1:], lasting):
             interval = later - earlier
             never = earlier < -1e9
             if not never:
                 intervals[k, min(interval // 7, 39)] += 1
-            if never or interval > spikes.refractory_steps[k] + 3:
+            if never or interval > held + 3:
                 if length is not None:
                     bursts[k, min(length, 4) - 1] += 1
                 length = 1
@@ -123,14 +127,17 @@ def test_intervals_and_bursts_count_every_spike(started, gathered):
     assert bursts[:, 3].sum() > 0
 
 
-def test_voltages_are_those_of_the_chosen_units(started, gathered):
-    if started[2].voltages is not None:
-        assert np.array_equal(gathered.voltages, started[2].voltages[..., [3, 1]])
+def test_voltages_are_those_of_the_chosen_units(started):
+    runner, state, raster = started
+    chosen = runner.run(state, 150, record_of(raster, voltages=(3, 1)))[0]
+    whole = runner.run(state, 150, Record(voltages=True))[0].voltages
+    assert np.array_equal(chosen.voltages, whole[..., [3, 1]])
+    assert np.array_equal(chosen.states, draws(raster, 10)[:, : chosen.states.shape[1]])
 
 
 def test_a_run_that_keeps_nothing_else_gathers_the_same(started, gathered):
     runner, state, raster = started
-    record = record_of(raster, spikes=False, voltages=False, states_every=None)
+    record = record_of(raster, spikes=False, states_every=None)
     alone = runner.run(state, STEPS, record)[0]
     assert alone.states is None
     assert alone.spikes is None
@@ -148,7 +155,6 @@ def test_parts_add_up_to_the_whole(started, gathered):
     assert_same(joined.gathered, gathered.gathered)
     assert np.array_equal(joined.energies, gathered.energies)
     assert np.array_equal(joined.packed.bits, gathered.packed.bits)
-    assert joined.voltages is None or np.array_equal(joined.voltages, gathered.voltages)
 
 
 def assert_same(got, expected):

@@ -116,7 +116,7 @@ class ReferenceRunner:
         """Advance by ``steps``, in passes, each gathered before the next."""
         p = self.program
         chains, n = state.u.shape
-        per_pass = record.steps_a_pass(chains, n, int(p.refractory_steps.min()))
+        per_pass = record.steps_a_pass(chains, n, p.shortest_refractory)
         return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
     def _run_pass(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:

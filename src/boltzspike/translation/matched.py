@@ -86,6 +86,13 @@ def recovery_of(synapse: Synapse, tau_syn: float) -> float | None:
     return synapse.tau_rec if synapse.U == 1 and synapse.tau_fac == 0 else None
 
 
+def supports(calibration: Calibration, synapse: Synapse) -> bool:
+    """Return whether the matched rule can treat this neuron and synapse."""
+    neuron = calibration.neuron
+    one_tau_syn = neuron.tau_syn_exc == neuron.tau_syn_inh
+    return one_tau_syn and neuron.kernel == "exponential" and recovery_of(synapse, neuron.tau_syn_exc) is not None
+
+
 def matching_of(calibration: Calibration, synapse: Synapse) -> Matching:
     """Return kappa, its slope and the response of a neuron and synapse; a few seconds, once for a calibration.
 
@@ -120,7 +127,7 @@ def _matching_of(case: _Case) -> Matching:
     neuron, background = calibration.neuron, calibration.background
     tau_syn = neuron.tau_syn_exc
     tau_rec = recovery_of(synapse, tau_syn)
-    if tau_rec is None or neuron.kernel != "exponential" or neuron.tau_syn_inh != tau_syn:
+    if tau_rec is None or not supports(calibration, synapse):
         raise UnsupportedFeature(
             "rule: 'matched' needs exponential kernels, tau_syn_exc = tau_syn_inh and a synapse that is renewing, "
             f"additive, or has U = 1 and tau_fac = 0; got kernel={neuron.kernel!r}, tau_syn_exc = {tau_syn:g} ms, "
