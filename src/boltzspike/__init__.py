@@ -10,38 +10,48 @@ A description goes in on the left, samples with honest error bars come out on th
 """
 
 from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
+from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
     CalibrationError,
+    Interrupted,
     MissingDependency,
     UnsupportedFeature,
     ValidationError,
 )
-from boltzspike.model import presets
+from boltzspike.model import networks, presets
 from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
+from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
 from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
+from boltzspike.posterior import PosteriorResult
 from boltzspike.result import Result
+from boltzspike.samples import Record
 from boltzspike.translation import Translation, translate
 
 __all__ = [
     "LIF",
+    "BayesianNetwork",
     "BoltzmannMachine",
     "BoltzspikeError",
     "BoltzspikeWarning",
     "Calibration",
     "CalibrationError",
+    "Compiled",
     "CurrentLIF",
+    "Interrupted",
     "MissingDependency",
     "NetworkCalibration",
     "Piecewise",
     "PoissonBackground",
+    "PosteriorResult",
     "RandomRefractory",
+    "Record",
     "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
@@ -56,7 +66,9 @@ __all__ = [
     "calibrate",
     "calibrate_many",
     "calibrate_network",
+    "compile_bayes",
     "design",
+    "networks",
     "presets",
     "read",
     "response",

@@ -12,6 +12,7 @@ J. Buesing, J. Bill, B. Nessler, W. Maass, "Neural dynamics as sampling", PLoS C
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from scipy.special import expit
 
 from boltzspike import streams
 from boltzspike.errors import require
-from boltzspike.samples import Record, Samples
+from boltzspike.samples import PackedStates, Record, Samples
 
 Array = np.ndarray
 Scan = Literal["sequential", "random"]
@@ -56,6 +57,8 @@ class State:
 
 
 class _Runner:
+    cpu = platform.machine()
+
     def __init__(self, weights: Array, biases: Array, *, threads: int = 1) -> None:
         self.weights, self.biases = (
             np.ascontiguousarray(weights, dtype=np.float64),
@@ -108,7 +111,9 @@ class _Runner:
                 list(pool.map(run_block, blocks))
         else:
             run_block(blocks[0])
-        samples = Samples(start=state.step, stop=after.step, dt=dt, states=states if every else None)
+        samples = Samples(
+            start=state.step, stop=after.step, dt=dt, packed=PackedStates.of(states) if every else None
+        )
         return samples, after
 
 

@@ -11,35 +11,44 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from boltzspike import checkpoint as checkpoints
 from boltzspike import files
-from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve
-from boltzspike.diagnostics import joint, pairs
+from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve, control_value
+from boltzspike.compilation import Compiled, compile_bayes
+from boltzspike.diagnostics import MIN_BLOCKS, BurstStatistics, bursts, joint, pairs
 from boltzspike.engines import get_engine
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
     CalibrationError,
+    Interrupted,
     UnsupportedFeature,
     ValidationError,
     require,
 )
+from boltzspike.gathered import MAX_JOINT_UNITS
 from boltzspike.model import presets
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, at_control, synaptic_shares
+from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
-from boltzspike.model.description import Array
+from boltzspike.model.description import Array, is_sparse
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, Control, CurrentLIF, Neuron, with_control
+from boltzspike.model.neuron import CONTROL_UNITS, LIF, Control, CurrentLIF, Neuron
 from boltzspike.model.synapse import Synapse
+from boltzspike.posterior import PosteriorResult
 from boltzspike.program import compile_program, steps_of
 from boltzspike.result import Result
-from boltzspike.samples import Record, Samples
+from boltzspike.running import MOST_STEPS, check_memory, in_chunks, stop_requests
+from boltzspike.samples import Record, Samples, Spikes
 from boltzspike.streams import check_seed
 from boltzspike.theory.design import design_background
 from boltzspike.theory.exact import all_states
+from boltzspike.theory.logistic import place_points
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.theory.predict import predict
 from boltzspike.translation import Translation, translate
@@ -63,10 +72,11 @@ def response(
     *,
     v_rest: Sequence[float] | Array | None = None,
     i_offset: Sequence[float] | Array | None = None,
+    balance: Sequence[float] | Array | None = None,
     method: str = "density",
     duration: float = 1e5,
     chains: int = 16,
-    dt: float = 0.1,
+    dt: float | None = None,
     seed: int = 1,
     engine: str = "numba",
     threads: int | None = None,
@@ -77,42 +87,93 @@ def response(
     ----------
     neuron, background
         The neuron and its bombardment.
-    v_rest, i_offset
-        Values of the control variable, shape (m,), mV or nA; exactly one of the two.
+    v_rest, i_offset, balance
+        Values of the control variable, shape (m,): mV, nA, or the share of the synaptic input that is moved from
+        inhibition to excitation (``model.background.with_balance``); exactly one of the three.
     method
         ``"density"``: numerically exact; ``"burst"``: the paper's theory; another of ``theory.predict``;
         ``"simulation"``: one uncoupled neuron a point.
-    duration, chains, dt, seed, engine, threads
-        Of the simulation: biological ms per chain, number of chains, time step in ms.
+    dt
+        Time step in ms: of the simulation (``None``: 0.1), or of the engine for which the density is to hold
+        (``None``: continuous time). The other theories hold for continuous time.
+    duration, chains, seed, engine, threads
+        Of the simulation: biological ms per chain, number of chains.
 
     Returns
     -------
     A ``ResponseCurve`` with fields x, mu, p, error and rate (Hz), each of shape (m,).
     """
-    require(
-        (v_rest is None) != (i_offset is None), "response", "given either v_rest or i_offset", "both or neither"
-    )
-    control: Control = "v_rest" if v_rest is not None else "i_offset"
-    x = np.atleast_1d(np.asarray(v_rest if v_rest is not None else i_offset, dtype=float))
+    given = {"v_rest": v_rest, "i_offset": i_offset, "balance": balance}
+    chosen = [name for name, values in given.items() if values is not None]
+    require(len(chosen) == 1, "response", "given one of v_rest, i_offset and balance", ", ".join(chosen) or "none")
+    control: Control = chosen[0]  # type: ignore[assignment]
+    x = np.atleast_1d(np.asarray(given[control], dtype=float))
     require(bool(np.isfinite(x).all()) and x.ndim == 1, control, "an array of finite numbers", x)
-    statistics = membrane_statistics(neuron, background)
-    mu = statistics.mu + (x - getattr(neuron, control)) * leverage(neuron, background, control)
-    step = None
+    mean = membrane_statistics(neuron, background).mu
+    mu = mean + (x - control_value(neuron, control)) * leverage(neuron, background, control)
+    at = [at_control(neuron, background, control, value) for value in x]
     if method == "simulation":
-        neurons = [with_control(neuron, control, value) for value in x]
-        network = SpikingNetwork(neurons=neurons, backgrounds=background, weights=np.zeros((len(x), len(x))))
-        samples, _ = _run(network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=500.0)
-        assert samples.spikes is not None
-        on = samples.spikes.marginals()
+        dt = 0.1 if dt is None else dt
         require(chains >= 2, "chains", "at least 2, for a standard error", chains)
+        spikes = _uncoupled(at, duration, chains, dt, seed, engine, threads)
+        on = spikes.marginals()
         # a point that never spiked is known to within one spike
         least = neuron.tau_refrac / (duration * chains)
-        p, error, step = on.mean(axis=0), np.maximum(on.std(axis=0, ddof=1) / np.sqrt(chains), least), dt
+        p, error = on.mean(axis=0), np.maximum(on.std(axis=0, ddof=1) / np.sqrt(chains), least)
+    elif control == "balance":  # every point has a background of its own
+        found = [predict(n, b, mu[k : k + 1], method=method, dt=dt) for k, (n, b) in enumerate(at)]
+        p, error = (np.concatenate(parts) for parts in zip(*found))
     else:
-        p, error = predict(neuron, background, mu, method=method)
+        p, error = predict(neuron, background, mu, method=method, dt=dt)
+    holds_for = dt if method in ("simulation", "density") else None
     return ResponseCurve(
-        mu=mu, p=p, error=error, tau_refrac=neuron.tau_refrac, method=method, dt=step, control=control, x=x
+        mu=mu, p=p, error=error, tau_refrac=neuron.tau_refrac, method=method, dt=holds_for, control=control, x=x
     )
+
+
+def burst_statistics(
+    neuron: Neuron,
+    background: PoissonBackground,
+    *,
+    duration: float = 1e5,
+    chains: int = 16,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+) -> BurstStatistics:
+    """Simulate one neuron and return the statistics of its inter-spike intervals, bursts and pauses.
+
+    A burst goes on as long as a spike follows within ``tau_refrac + tau_eff``: the neuron fires again at its first
+    chance, but for the climb from the reset. Arguments: ``response``.
+    """
+    spikes = _uncoupled([(neuron, background)], duration, chains, dt, seed, engine, threads)
+    longest = neuron.tau_refrac + membrane_statistics(neuron, background).tau_eff
+    return bursts(spikes, dt=dt, longest_interval=longest)
+
+
+def _uncoupled(
+    neurons: Sequence[tuple[Neuron, PoissonBackground]],
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    engine: str,
+    threads: int | None,
+) -> Spikes:
+    """Return the spikes of uncoupled neurons, each under its own background."""
+    count = len(neurons)
+    cells, backgrounds = zip(*neurons)
+    network = SpikingNetwork(neurons=cells, backgrounds=backgrounds, weights=np.zeros((count, count)))
+    samples, _ = _run(
+        network, duration, chains, dt, seed, engine, threads, Record(spikes=True), burn_in=_SWEEP_BURN_IN
+    )
+    assert samples.spikes is not None
+    return samples.spikes
+
+
+_SWEEP_BURN_IN = 500.0
+"""Biological ms discarded at the start of each neuron of a sweep."""
 
 
 def calibrate(
@@ -124,7 +185,7 @@ def calibrate(
     points: int = 21,
     duration: float = 1e5,
     chains: int = 16,
-    dt: float = 0.1,
+    dt: float | None = None,
     seed: int = 1,
     engine: str = "numba",
     threads: int | None = None,
@@ -132,42 +193,88 @@ def calibrate(
     """Return the logistic of a neuron under a background.
 
     The neuron's own v_rest or i_offset need not lie near the working point: the range of the control
-    variable is where the adiabatic theory finds p between .005 and .995.
+    variable is where the adiabatic theory finds p between .005 and .995. From theory the points are spaced
+    evenly over it. A simulated sweep spends a third of them there, and places the others by the logistic that
+    these have shown, where they tell most about u0 and alpha (``theory.logistic.place_points``).
 
     Parameters
     ----------
     neuron, background
         The neuron and its bombardment.
     control
-        The variable that is to carry the bias.
+        The variable that is to carry the bias: ``"v_rest"``, ``"i_offset"``, or ``"balance"``, the share of the
+        background's input that is moved from inhibition to excitation. With the balance sigma changes along the
+        curve; u0 and alpha include that.
     method
         As in ``response``: from theory without any simulation, or ``"simulation"``.
     points
         Number of points of the curve.
     duration, chains, dt, seed, engine, threads
-        Of the simulation.
+        As in ``response``; the sweep simulates ``points * chains * duration``.
 
     Raises
     ------
     CalibrationError
         Where no logistic can be had, with the reason.
     """
-    if control not in ("v_rest", "i_offset"):
-        raise ValidationError(f"control: must be 'v_rest' or 'i_offset', got {control!r}")
+    require(control in CONTROL_UNITS, "control", f"one of {', '.join(CONTROL_UNITS)}", control)
     require(points >= 5, "points", "at least 5", points)
-    statistics = membrane_statistics(neuron, background)
-    if not statistics.sigma > 0:
+    if not membrane_statistics(neuron, background).sigma > 0:
         raise CalibrationError(
             "calibrate: the background gives no noise (all rates or weights are 0), so the neuron is deterministic"
         )
-    mu = _working_range(neuron, background, points)
-    x = getattr(neuron, control) + (mu - statistics.mu) / leverage(neuron, background, control)
-    values: dict[str, Any] = {control: x}
-    curve = response(
-        neuron, background, method=method, duration=duration, chains=chains, dt=dt, seed=seed, engine=engine,
-        threads=threads, **values,
-    )  # fmt: skip
-    return calibration_from_curve(curve, neuron, background, control=control, version=version("boltzspike"))
+
+    def curve_at(mu: Array, of_seed: int) -> ResponseCurve:
+        values: dict[str, Any] = {control: _control_values(neuron, background, control, mu)}
+        return response(
+            neuron, background, method=method, duration=duration, chains=chains, dt=dt, seed=of_seed,
+            engine=engine, threads=threads, **values,
+        )  # fmt: skip
+
+    fitted = functools.partial(
+        calibration_from_curve,
+        neuron=neuron,
+        background=background,
+        control=control,
+        version=version("boltzspike"),
+    )
+    low, high = _working_range(neuron, background)
+    if method != "simulation":
+        return fitted(curve_at(np.linspace(low, high, points), seed))
+    check_seed(seed)
+    seeds = [int(s) for s in np.random.SeedSequence(int(seed)).generate_state(2, np.uint64)]
+    first = max(points // 3, 5)
+    curve = curve_at(np.linspace(low, high, first), seeds[0])
+    if points > first:
+        rough = fitted(curve)
+        curve = _joined(curve, curve_at(place_points(rough.u0, rough.alpha, points - first), seeds[1]))
+    return fitted(curve, simulated=points * chains * (duration + _SWEEP_BURN_IN))
+
+
+def _control_values(neuron: Neuron, background: PoissonBackground, control: Control, mu: Array) -> Array:
+    """Return the values of the control variable that bring the mean potential to ``mu``."""
+    statistics, step = membrane_statistics(neuron, background), leverage(neuron, background, control)
+    x = control_value(neuron, control) + (mu - statistics.mu) / step
+    if control == "balance":
+        excitatory, inhibitory = synaptic_shares(neuron, background)
+        low, high = statistics.mu - excitatory * step, statistics.mu + inhibitory * step
+        if mu.min() < low or mu.max() > high:
+            raise CalibrationError(
+                f"calibrate: the balance moves the mean potential from {low:.4g} to {high:.4g} mV, the response "
+                f"needs {mu.min():.4g} to {mu.max():.4g} mV: move v_rest or i_offset, raise the rates, or use "
+                "control='i_offset'"
+            )
+    return x
+
+
+def _joined(one: ResponseCurve, other: ResponseCurve) -> ResponseCurve:
+    """Return the points of both curves, in the order of mu."""
+    order = np.argsort(np.concatenate([one.mu, other.mu]))
+    fields = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])[order]
+        for name in ("mu", "p", "error", "x")
+    }
+    return dataclasses.replace(one, **fields)
 
 
 def calibrate_many(
@@ -177,6 +284,7 @@ def calibrate_many(
     control: Control = "v_rest",
     method: str = "density",
     points: int = 21,
+    dt: float | None = None,
     processes: int | None = None,
     progress: Progress | None = None,
 ) -> list[Calibration]:
@@ -188,7 +296,7 @@ def calibrate_many(
         The neurons.
     background
         One for all, or one a neuron.
-    control, method, points
+    control, method, points, dt
         As in ``calibrate``; for ``method="simulation"`` call ``calibrate``, which has threads of its own.
     processes
         Number of worker processes; ``None``: as many as there are cores.
@@ -210,7 +318,7 @@ def calibrate_many(
     context = multiprocessing.get_context("spawn")
     found: list[Calibration] = []
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
-        one = functools.partial(calibrate, control=control, method=method, points=points)
+        one = functools.partial(calibrate, control=control, method=method, points=points, dt=dt)
         pending = [pool.submit(one, *pair) for pair in zip(neurons, backgrounds)]
         for k, future in enumerate(pending):
             try:
@@ -548,7 +656,7 @@ _DESIGN_PRECISION = 2e-3
 
 
 def sample(
-    machine: Machine,
+    machine: Machine | BayesianNetwork | Compiled,
     *,
     calibration: Calibration | None = None,
     duration: float = 1e5,
@@ -559,18 +667,24 @@ def sample(
     engine: str = "numba",
     dt: float = 0.1,
     clamp: Mapping[int | str, int] | None = None,
+    evidence: Evidence | None = None,
+    likelihoods: Mapping[str, object] | None = None,
     clamping: str = "bias",
     burn_in: float = 1000.0,
     draw_every: float | None = None,
+    record: str | Record = "states",
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Sample a Boltzmann machine with a network of LIF neurons.
+    """Sample a Boltzmann machine, or the posterior of a Bayesian network, with a network of LIF neurons.
 
     Parameters
     ----------
     machine
-        The target.
+        The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
+        for other ways pass what that function returns.
     calibration
         Of the neuron; ``None``: preset S1, from theory.
     duration
@@ -581,9 +695,9 @@ def sample(
         The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
         chains. Another engine, dt or version may give others.
     rule
-        Translation rule, ``"psp"`` or ``"learned"``, or a ``Translation`` made before (of the machine under the
-        evidence); ``None``: the best that the calibration, or one that ships with this version, allows.
-    synapse
+        Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``, or a ``Translation`` made before (of the
+        machine under the evidence); ``None``: the best that the calibration, or one that ships with this version,
+        allows. synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
         ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
@@ -592,51 +706,104 @@ def sample(
     dt
         Time step in ms.
     clamp
-        Evidence, ``{unit name or index: 0 or 1}``.
+        Evidence about a machine, ``{unit name or index: 0 or 1}``.
+    evidence
+        Evidence about a Bayesian network, ``{variable: state}``.
+    likelihoods
+        Soft evidence about a Bayesian network, ``{variable: {state: likelihood}}``.
     clamping
         ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
         the target). ``"spikes"``: their neurons are held, firing at every chance or never.
     draw_every
-        Time between recorded states in ms; ``None``: tau_refrac.
+        Time between draws in ms; ``None``: tau_refrac.
+    record
+        What to keep. ``"states"``: those of every draw. Without a raster, in memory that does not grow with the
+        duration: ``"moments"``, for ``marginals`` (of each chain, every step counts) and ``pairs`` (draws of all
+        chains); ``"joint"``, also for ``joint`` and ``kl_divergence`` (of each chain, every step counts; at most
+        24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
+    checkpoint
+        File for the state at the end of the run, also of one that was interrupted.
+    resume
+        Such a file: go on where that run of the same network ended, without burn-in. Seed and chains must be the
+        same; the samples are those that a longer run would have given.
     threads
         ``None``: all cores.
     progress
         Called now and then with (steps done, steps in all).
+
+    Returns
+    -------
+    A ``Result``; for a Bayesian network a ``PosteriorResult``, which has ``posterior()`` and the like.
+
+    Raises
+    ------
+    Interrupted
+        At the first Ctrl-C or SIGTERM, within about a quarter of a second; its ``result`` holds what was sampled
+        until then, and is marked in ``configuration["partial"]``. A second Ctrl-C is a ``KeyboardInterrupt``. A
+        handler that the caller has set is left alone.
     """
+    if checkpoint is not None:
+        files.check_writable(Path(checkpoint), force=True)
+    compiled = None
+    if isinstance(machine, BayesianNetwork):
+        compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
+    elif isinstance(machine, Compiled):
+        compiled = machine
+    if compiled is machine or compiled is None:
+        given = [
+            name for name, value in (("evidence", evidence), ("likelihoods", likelihoods)) if value is not None
+        ]
+        hint = "clamp={unit: 0 or 1}" if compiled is None else "what was given to compile_bayes"
+        require(not given, ", ".join(given), f"left out here: this target takes {hint}", "values")
+    if compiled is not None:
+        require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
+        machine = compiled.machine
+    assert not isinstance(machine, BayesianNetwork | Compiled)
     if calibration is None:
         calibration = _default_calibration()
     _check_dt(calibration, dt)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
-    evidence = clamp_indices(machine, clamp or {})
-    conditioned, free = machine.given(evidence)
+    clamped = clamp_indices(machine, clamp or {})
+    conditioned, free = machine.given(clamped)
     if clamping == "spikes":
         conditioned, free = machine, np.arange(machine.n_units)
     plain = _plain(conditioned)
-    translation = None
+    every, translation, stopped = None, None, None
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
-        plain, free = _plain(machine.given(evidence)[0]), machine.given(evidence)[1]
+        require(record == "states", "record", f"'states' with the engine {engine!r}", record)
+        conditioned, free = machine.given(clamped)
+        plain = _plain(conditioned)
         tau = calibration.neuron.tau_refrac
-        samples, how = _sample_abstract(
-            plain, engine, tau, duration, chains, seed, threads, burn_in=burn_in, progress=progress
-        )
-        dt, draw_every = samples.dt, tau
+        run = functools.partial(_sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
-        translation = _translation(plain, rule, calibration, synapse, evidence if clamping == "spikes" else {})
+        translation = _translation(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
         every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
-        samples, how = _run(
-            translation.network, duration, chains, dt, seed, engine, threads, Record(states_every=every),
-            burn_in=burn_in, clamp=evidence if clamping == "spikes" else None, progress=progress,
+        kept = _record(record, every, plain.n_units)
+        run = functools.partial(
+            _run, translation.network, duration, chains, dt, seed, engine, threads, kept,
+            clamp=clamped if clamping == "spikes" else None,
         )  # fmt: skip
+    try:
+        samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
+    except _Stopped as stop:
+        samples, how, stopped = stop.samples, stop.how, stop
+    if translation is None:
+        dt, draw_every = samples.dt, calibration.neuron.tau_refrac
+    else:
+        assert every is not None
         draw_every = every * dt
         how["rule"] = translation.rule
         how["predicted_d_kl"] = translation.predicted_error
         how["translation"] = [*translation.notes, *translation.warnings]
     configuration = {
         "duration_ms": duration,
+        "sampled_ms": (samples.stop - samples.start) * dt,
+        "partial": stopped is not None,
         "burn_in_ms": burn_in,
         "chains": chains,
         "seed": int(seed),
+        "record": record if isinstance(record, str) else "chosen",
         "engine": engine,
         "dt_ms": dt,
         "draw_every_ms": draw_every,
@@ -649,16 +816,30 @@ def sample(
         },
         "machine": platform.machine(),
     }
-    return Result(
-        machine=machine,
-        clamp=evidence,
-        calibration=None if translation is None else calibration,
-        network=None if translation is None else translation.network,
-        translation=translation,
-        samples=samples,
-        simulated=free,
-        configuration=configuration,
-    )
+    fields: dict[str, Any] = {
+        "machine": machine, "clamp": clamped, "calibration": None if translation is None else calibration,
+        "network": None if translation is None else translation.network, "translation": translation,
+        "samples": samples, "simulated": free, "configuration": configuration,
+    }  # fmt: skip
+    result = Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
+    if stopped is not None:
+        message = f"{stopped}; this exception's .result holds what was sampled"
+        raise Interrupted(message, signal=stopped.signal, result=result) from None
+    return result
+
+
+def _record(record: str | Record, every: int, units: int) -> Record:
+    """Return the record of that name for draws ``every`` so many steps, or the one given."""
+    if isinstance(record, Record):
+        return record
+    require(record in ("states", "moments", "joint"), "record", "'states', 'moments', 'joint' or a Record", record)
+    if record == "states":
+        return Record(states_every=every)
+    if record == "moments":
+        return Record(occupancy=True, pairs_every=every)
+    allowed = f"'states' or 'moments' with more than {MAX_JOINT_UNITS} simulated units, here {units}"
+    require(units <= MAX_JOINT_UNITS, "record", allowed, record)
+    return Record(occupancy=True, pairs_every=every, joint=tuple(range(units)))
 
 
 def _translation(
@@ -712,10 +893,11 @@ def _check_target(where: str, translation: Translation, machine: BoltzmannMachin
 
 
 def _check_dt(calibration: Calibration, dt: float) -> None:
+    require(bool(np.isfinite(dt)) and dt > 0, "dt", "> 0 ms", dt)
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
-            f"dt: must be {calibration.dt:g} ms, that of the simulated calibration, got {dt:g}; "
-            "calibrate at this dt, or from theory"
+            f"dt: must be {calibration.dt:g} ms, that of the calibration, got {dt:g}; "
+            "calibrate at this dt, or from theory without one"
         )
 
 
@@ -724,17 +906,21 @@ def _default_calibration() -> Calibration:
     return calibrate(presets.S1.neuron, presets.S1.background, control=presets.S1.control)
 
 
-def _working_range(neuron: Neuron, background: PoissonBackground, points: int) -> Array:
-    """Return mean potentials that span the response, found on a coarse grid of 50 sigma to either side."""
+def _working_range(neuron: Neuron, background: PoissonBackground) -> tuple[float, float]:
+    """Return mean potentials between which the response lies, found on a coarse grid of +- 50 sigma."""
     sigma = membrane_statistics(neuron, background).sigma
     probe = neuron.v_thresh + sigma * 50 * np.linspace(-1, 1, 201) ** 3
     p, _ = predict(neuron, background, probe, method="adiabatic")
     low, high = np.interp([0.005, 0.995], p, probe)
-    return np.linspace(low, high, points)
+    return float(low), float(high)
 
 
-_PASSES = 50
-"""Parts that a run is cut into, for progress; the samples don't depend on it."""
+class _Stopped(Interrupted):
+    """A run that was stopped, with what it left."""
+
+    def __init__(self, message: str, *, signal: int, samples: Samples, how: dict[str, Any]) -> None:
+        super().__init__(message, signal=signal)
+        self.samples, self.how = samples, how
 
 
 def _run(
@@ -750,13 +936,17 @@ def _run(
     burn_in: float,
     clamp: dict[int, int] | None = None,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
     program = compile_program(network, dt=dt, clamp=clamp)
     return _advance(
         lambda: get_engine(engine, threads=threads).prepare(program), program.n_units, duration, chains, dt, seed,
         threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
-        shortest=program.shortest_refractory, progress=progress,
+        shortest=program.shortest_refractory, delay=program.delay_steps,
+        synapses=program.weights.nnz if is_sparse(program.weights) else None, progress=progress,
+        identity=(engine, program), checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
 
 
@@ -774,40 +964,60 @@ def _advance(
     longest: int,
     shortest: int,
     progress: Progress | None,
+    identity: tuple[str, Any],
+    delay: int = 1,
+    synapses: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
-    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps."""
+    """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps.
+
+    ``identity`` names the engine and holds all that the run depends on, for checkpoints.
+    """
     check_seed(seed)
     require(_whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
     require(threads is None or (_whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
     require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
     require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
-    least = max(record.states_every or 1, longest)
+    for name, time_given in (("duration", duration), ("burn_in", burn_in)):
+        require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
+    record.check(units)
+    least = max(record.draws_every, longest)
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    _check_memory(record, steps, chains, units, shortest)
+    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses)
     started = time.perf_counter()
     runner = prepare()
-    state = runner.init(seed=seed, chains=chains)
-    discarded = round(burn_in / dt / least) * least
-    # a first pass of no steps compiles what is to be recorded
-    _, state = runner.run(state, 0, record)
-    if discarded:
-        _, state = runner.run(state, discarded, Record())
-    sampling = time.perf_counter()
-    parts, done = [], 0
-    for end in np.linspace(0, steps, min(_PASSES, steps) + 1).round().astype(int)[1:]:
-        part, state = runner.run(state, int(end) - done, record)
-        parts.append(part)
-        done = int(end)
-        if progress:
-            progress(done, steps)
+    with stop_requests() as requests:
+        # a first pass of no steps compiles what is to be recorded
+        fresh = runner.init(seed=seed, chains=chains)
+        runner.run(fresh, 0, record)
+        if resume is None:
+            discarded = round(burn_in / dt / least) * least
+            _, state = in_chunks(runner, fresh, discarded, Record(), least=least, requests=requests)
+        else:
+            state = checkpoints.read_state(resume, runner, *identity, like=fresh)
+        sampling = time.perf_counter()
+        parts = 1 if chains >= MIN_BLOCKS else min(-(-MIN_BLOCKS // chains), steps)
+        joining, state = in_chunks(
+            runner, state, steps, record, least=least, requests=requests, parts=parts, progress=progress
+        )
+    stopped = requests.signal if joining.steps < steps else None
+    if stopped is not None and not joining.draws(max(record.draws_every, 1)):
+        raise KeyboardInterrupt
+    if checkpoint is not None:
+        checkpoints.save_state(checkpoint, state, runner, *identity)
+    samples = joining.joined()
     how = {
         "approximation": runner.approximation,
         "wall_seconds": time.perf_counter() - sampling,
         "setup_seconds": sampling - started,
     }
-    return Samples.join(parts), how
+    if stopped is not None:
+        message = f"{stopped.name} after {joining.steps * dt:g} of {steps * dt:g} ms"
+        raise _Stopped(message, signal=int(stopped), samples=samples, how=how)
+    return samples, how
 
 
 ABSTRACT = ("gibbs", "gibbs-random", "buesing")
@@ -826,6 +1036,8 @@ def _sample_abstract(
     *,
     burn_in: float,
     progress: Progress | None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
     from boltzspike import abstract
@@ -842,22 +1054,9 @@ def _sample_abstract(
 
     return _advance(
         prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
-        longest=per_draw, shortest=per_draw, progress=progress,
+        longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, (weights, biases)),
+        checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
-
-
-def _check_memory(record: Record, steps: int, chains: int, units: int, shortest: int) -> None:
-    """Raise, before anything is allocated, if what is to be recorded does not fit into memory."""
-    states = steps // record.states_every if record.states_every else 0
-    # a spike takes a chain, a unit and a step, eight bytes each; no neuron has more than one a refractory period
-    spikes = 24 * (steps // shortest) if record.spikes else 0
-    needed = chains * units * (states + spikes)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # parts are joined at the end: for a moment it is there twice
-    allowed = (
-        f"short enough for this machine's {memory / 2**30:.0f} GiB of memory; record less often, or fewer chains"
-    )
-    require(2 * needed < memory, "duration", allowed, f"one whose samples take {needed / 2**30:.3g} GiB")
 
 
 def _whole(number: object) -> bool:

@@ -246,6 +246,7 @@ def test_a_unit_let_go_starts_from_reset(engine):
     neuron = dataclasses.replace(QUIET, v_reset=-60.0, v_rest=-52.0)
     course = bs.Piecewise(quantity="clamp", times=[0.0, 30.0], values=[[0, 1], [-1, -1]], units=[0, 1])
     v = run(engine, one_way(0.0, neurons=neuron, schedule=course), 600, Record(voltages=True)).voltages[0]
+    assert v[:300] == pytest.approx(-60.0, abs=1e-6)
     # unit 1 spikes at 20 ms for the last time and is free 10 ms later
     climb = -52.0 - 8.0 * np.exp(-DT * np.arange(1, 301) / neuron.tau_m)
     assert v[300:, 0] == pytest.approx(climb, abs=1e-9 if engine != "numba" else 1e-4)

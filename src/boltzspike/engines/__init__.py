@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from boltzspike.engines.start import Initial
 from boltzspike.errors import UnsupportedFeature, ValidationError, suggestion
 from boltzspike.program import Program
 from boltzspike.samples import Record, Samples
+
+if TYPE_CHECKING:
+    from boltzspike.engines.start import Initial
 
 State = Any
 """What a runner needs to go on: opaque to all but the engine that made it."""
@@ -20,6 +22,11 @@ class Runner(Protocol):
     @property
     def approximation(self) -> str:
         """What was approximated, in words for the result."""
+        ...
+
+    @property
+    def cpu(self) -> str:
+        """Where states repeat bit for bit: the CPU's architecture or instruction set, for checkpoints."""
         ...
 
     def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> State:

@@ -5,6 +5,7 @@ The order of events in a step stands in ``boltzspike.program``; each of its four
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from boltzspike import streams
 from boltzspike.engines import check_features
 from boltzspike.engines.start import Initial, start
 from boltzspike.program import FREE, Program, positive
-from boltzspike.samples import Record, Samples, Spikes
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 
 Array = np.ndarray
 NO_SPIKE = 0.0
@@ -89,6 +90,7 @@ class ReferenceRunner:
             self.pool_exc, self.pool_inh = positive(p.pool.weights), positive(-p.pool.weights)
 
     approximation = "noise: exact Poisson, float64"
+    cpu = platform.machine()
 
     def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> ReferenceState:
         """Start at v_reset, the synaptic variables at their stationary means, no spike before, or as given."""
@@ -111,7 +113,13 @@ class ReferenceRunner:
         )
 
     def run(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
-        """Advance by ``steps``."""
+        """Advance by ``steps``, in passes, each gathered before the next."""
+        p = self.program
+        chains, n = state.u.shape
+        per_pass = record.steps_a_pass(chains, n, int(p.refractory_steps.min()))
+        return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
+
+    def _run_pass(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
         p = self.program
         chains, units = len(state.u), np.arange(p.n_units)
         u, excitation, inhibition = state.u.copy(), state.excitation.copy(), state.inhibition.copy()
@@ -206,7 +214,7 @@ class ReferenceRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=_stack(states, empty.astype(np.int8)) if record.states_every else None,
+            packed=PackedStates.of(_stack(states, empty.astype(np.int8))) if record.states_every else None,
             voltages=_stack(voltages, empty) if record.voltages else None,
             spikes=self._spikes(emitted, state, after.step) if record.spikes else None,
         )

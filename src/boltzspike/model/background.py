@@ -6,6 +6,7 @@ import numpy as np
 
 from boltzspike.errors import require
 from boltzspike.model.description import Given, description, frozen_array, frozen_matrix, set_field, set_number
+from boltzspike.model.neuron import Control, Neuron, with_control
 from boltzspike.units import ms
 
 
@@ -103,3 +104,46 @@ class ReplayedBackground:
         set_field(self, "times", times)
         set_field(self, "sources", frozen_array(sources, "ReplayedBackground.sources", ndim=1, dtype=np.int64))
         set_field(self, "weights", weights)
+
+
+def synaptic_shares(neuron: Neuron, background: PoissonBackground) -> tuple[float, float]:
+    """Return the shares of excitation and inhibition in the mean synaptic conductance (or absolute current)."""
+    weights = np.asarray(background.weights)
+    tau = np.where(weights >= 0, neuron.tau_syn_exc, neuron.tau_syn_inh)
+    mean = np.asarray(background.rates) * np.abs(weights) * tau
+    excitation, inhibition = float(np.sum(mean[weights > 0])), float(np.sum(mean[weights < 0]))
+    balanced = excitation > 0 and inhibition > 0
+    require(balanced, "balance", "of a background with excitation and inhibition", background.weights.tolist())
+    return excitation / (excitation + inhibition), inhibition / (excitation + inhibition)
+
+
+def with_balance(neuron: Neuron, background: PoissonBackground, balance: float) -> PoissonBackground:
+    """Return the background with the share ``balance`` of its input moved from inhibition to excitation.
+
+    The input is the mean synaptic conductance g_e + g_i (current-based: I_e + |I_i|). The rates of all
+    excitatory sources grow by one factor, those of all inhibitory ones shrink by another, such that g_e grows by
+    ``balance (g_e + g_i)`` and g_i shrinks by as much. So <G>, and with it tau_eff, stays as it is, and the mean
+    potential is linear in ``balance``. The variance of S changes by ``balance (g_e + g_i) (w_e F_e^2 - w_i
+    F_i^2)/2``, F the driving forces at threshold: by nothing where the two terms are equal, as in preset S1.
+
+    Examples
+    --------
+    >>> from boltzspike.model.presets import S1
+    >>> with_balance(S1.neuron, S1.background, 0.1).rates.round(1).tolist()
+    [3600.0, 2400.0]
+    """
+    excitatory, inhibitory = synaptic_shares(neuron, background)
+    allowed = f"between {-excitatory:.4g} (no excitation) and {inhibitory:.4g} (no inhibition)"
+    require(-excitatory <= balance <= inhibitory, "balance", allowed, balance)
+    factor = np.where(np.asarray(background.weights) >= 0, 1 + balance / excitatory, 1 - balance / inhibitory)
+    # at the end of the range one of the factors is a rounding error away from 0
+    return PoissonBackground(rates=background.rates * np.maximum(factor, 0.0), weights=background.weights)
+
+
+def at_control(
+    neuron: Neuron, background: PoissonBackground, control: Control, value: float
+) -> tuple[Neuron, PoissonBackground]:
+    """Return the neuron and its background with the bias variable set."""
+    if control == "balance":
+        return neuron, with_balance(neuron, background, float(value))
+    return with_control(neuron, control, value), background

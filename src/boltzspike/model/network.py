@@ -77,7 +77,7 @@ class SpikingNetwork(Saved):
             ("schedule", (Piecewise, Wave), "a Piecewise or Wave"),
         ):
             given = getattr(self, name)
-            given = (given,) if isinstance(given, kinds_of) else tuple(given)
+            given = tuple(given) if isinstance(given, list | tuple) else (given,)
             for item in given:
                 require(isinstance(item, kinds_of), f"SpikingNetwork.{name}", f"each {one}", item)
             set_field(self, name, given)

@@ -151,10 +151,12 @@ class CurrentLIF:
 
 
 Neuron = LIF | CurrentLIF
-Control = Literal["v_rest", "i_offset"]
+Control = Literal["v_rest", "i_offset", "balance"]
+CONTROL_UNITS: dict[Control, str] = {"v_rest": "mV", "i_offset": "nA", "balance": "of the input"}
+"""The bias variables: two of the neuron, and the balance of its background (``model.background.with_balance``)."""
 
 
 def with_control(neuron: Neuron, control: Control, value: float) -> Neuron:
-    """Return the neuron with its bias variable set."""
+    """Return the neuron with its bias variable, v_rest or i_offset, set."""
     values: dict[str, Any] = {control: float(value)}
     return dataclasses.replace(neuron, **values)

@@ -16,6 +16,7 @@ from boltzspike.errors import ValidationError, suggestion
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.synapse import Synapse
 from boltzspike.translation.learned import learned_rule
+from boltzspike.translation.matched import matched_rule
 from boltzspike.translation.result import Translation
 from boltzspike.translation.working_point import StatesOf, enumerated
 
@@ -72,4 +73,4 @@ def psp_rule(
     )
 
 
-RULES: dict[str, Rule] = {"psp": psp_rule, "learned": learned_rule}
+RULES: dict[str, Rule] = {"psp": psp_rule, "matched": matched_rule, "learned": learned_rule}

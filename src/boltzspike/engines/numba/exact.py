@@ -14,13 +14,12 @@ import numba
 import numpy as np
 
 from boltzspike import streams
+from boltzspike.engines.numba.versions import instruction_set
 from boltzspike.engines.start import Initial, start
 from boltzspike.program import FREE, Program
-from boltzspike.samples import Record, Samples, Spikes, in_passes
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 
 Array = np.ndarray
-_SPIKE_BUFFER = 4_000_000
-"""Spikes that one pass may leave room for, over all chains: 64 MB."""
 
 _REFRACTORY_BLOCK, _POOL_BLOCK = streams.REFRACTORY_BLOCK, streams.POOL_BLOCK
 
@@ -339,6 +338,7 @@ class ExactRunner:
         """Gather the tables that depend on the program; ``fallen_back``: why the fast path does not run it."""
         self.program = p = program
         self.threads = threads
+        self.cpu = instruction_set()
         self.thresholds, self.offsets = _poisson_tables(p.background_rates * p.dt)
         self.recurrent, self.short_term = _recurrent(p), ShortTerm(p.tsodyks_markram, p.U, p.tau_rec, p.tau_fac)
         self.refractory, self.shared, self.changing = _refractory(p), _shared(p), _changing(p)
@@ -367,13 +367,10 @@ class ExactRunner:
         )
 
     def run(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
-        """Advance by ``steps``, in passes short enough for the spike buffer."""
+        """Advance by ``steps``, in passes, each gathered before the next."""
         chains, n = state.u.shape
-        shortest = self.program.shortest_refractory
-        per_pass = steps
-        if record.spikes:
-            per_pass = max(_SPIKE_BUFFER // (chains * n) - 1, 1) * shortest
-        return in_passes(self._run_pass, state, steps, record, per_pass)
+        per_pass = record.steps_a_pass(chains, n, self.program.shortest_refractory)
+        return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
     def _run_pass(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
         p = self.program
@@ -410,7 +407,7 @@ class ExactRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=states if every else None,
+            packed=PackedStates.of(states) if every else None,
             voltages=voltages if record.voltages else None,
             spikes=self._spikes(state, after.step, counts, spike_step, spike_unit) if record.spikes else None,
         )

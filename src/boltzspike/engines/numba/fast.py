@@ -15,21 +15,21 @@ import numpy as np
 
 from boltzspike import streams
 from boltzspike.engines.numba.chain_lanes import chain_lanes_kernel
+from boltzspike.engines.numba.gather import PassGatherer
 from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, ROW, Block, Output, Tables, V
 from boltzspike.engines.numba.scaled import Layout, layout_of, scale, unsupported
 from boltzspike.engines.numba.simd import LANES
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
+from boltzspike.engines.numba.versions import instruction_set
 from boltzspike.engines.start import LONG_AGO, Initial, start
 from boltzspike.program import FREE, Program
-from boltzspike.samples import Record, Samples, Spikes, in_passes
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, in_passes
 
 __all__ = ["FastRunner", "FastState", "unsupported"]
 
 Array = np.ndarray
 _HORIZON = 2**30
 """Steps: what lies further back than this is as good as never, and no pass is longer."""
-_SPIKE_BUFFER = 8_000_000
-"""Spikes that one pass may leave room for, over all chains: 64 MB."""
 _NEVER_FREE = 2**31 - 1
 _STREAM_DOMAIN = 0xFFFF0000
 """Second counter word of the generators' seeds; the exact path's streams never get there."""
@@ -70,6 +70,7 @@ class FastRunner:
         assert reason is None, reason
         self.program = program
         self.threads = threads
+        self.cpu = instruction_set()
         self.slots = program.delay_steps + 1
         layout = layout or layout_of(program)
         self.scaled = scaled = scale(program, layout, law)
@@ -151,11 +152,9 @@ class FastRunner:
         )
 
     def run(self, state: FastState, steps: int, record: Record) -> tuple[Samples, FastState]:
-        """Advance by ``steps``, in passes short enough for the spike buffer; one step a pass for voltages."""
-        per_pass = 1 if record.voltages else _HORIZON
-        if record.spikes and not record.voltages:
-            shortest = int(self.program.refractory_steps.min())
-            per_pass = max(_SPIKE_BUFFER // (state.chains * self.program.n_units) - 1, 1) * shortest
+        """Advance by ``steps``, in passes, each gathered before the next; one step a pass for voltages."""
+        shortest = int(self.program.refractory_steps.min())
+        per_pass = 1 if record.voltages else record.steps_a_pass(state.chains, self.program.n_units, shortest)
         if len(self.scaled.biases) == 1:
             return in_passes(self._run_pass, state, steps, record, per_pass)
         return in_passes(self._run_within_segments, state, steps, record, per_pass)
@@ -204,13 +203,14 @@ class FastRunner:
         free_at = self._free_at(state)
         free_before = free_at.copy()
         blocks = len(free_at)
-        every = record.states_every or 0
+        every = record.draws_every
         draws = after.step // every - state.step // every if every else 0
         states = np.zeros((chains, draws, n), dtype=np.int8)
-        room = together * n * (steps // int(p.refractory_steps.min()) + 1) if record.spikes else 0
-        spike_step, spike_source = np.zeros((2, blocks, room), dtype=np.int32)
+        room = together * n * (steps // int(p.refractory_steps.min()) + 1) if record.uses_spikes else 0
+        gatherer = PassGatherer(record, state.last_spike, p.refractory_steps, state.step, after.step)
 
-        def run_block(b: int) -> int:
+        def run_block(b: int) -> Array:
+            spikes = np.empty((2, room), dtype=np.int32)
             block = Block(
                 after.dynamics[b],
                 free_at[b],
@@ -224,27 +224,24 @@ class FastRunner:
                 states[b * together : (b + 1) * together],
                 every,
                 every - state.step % every if every else -1,
-                spike_step[b],
-                spike_source[b],
+                *spikes,
             )
             count, _ = self.kernel(steps, state.step % slots, slots, n, scaled.traces, tables, block, output)
-            return int(count)
+            gatherer.take(spikes[0, :count], spikes[1, :count], b * together, together)
+            return spikes[:, :count].copy() if record.spikes else spikes[:, :0]
 
         if blocks > 1 and self.threads > 1:
             with ThreadPoolExecutor(self.threads) as pool:
-                counts = list(pool.map(run_block, range(blocks)))
+                kept = list(pool.map(run_block, range(blocks)))
         else:
-            counts = [run_block(b) for b in range(blocks)]
+            kept = [run_block(b) for b in range(blocks)]
 
         moved, unmoved = (self._by_chain(lanes, chains).astype(np.int64) for lanes in (free_at, free_before))
         last_spike = np.where(moved == unmoved, state.last_spike, moved - p.refractory_steps + state.step)
         spikes = None
         if record.spikes:
-            step, source = (
-                np.concatenate([row[:count] for row, count in zip(kept, counts)]).astype(np.int64)
-                for kept in (spike_step, spike_source)
-            )
-            block_of = np.repeat(np.arange(blocks), counts)
+            step, source = np.concatenate(kept, axis=1).astype(np.int64)
+            block_of = np.repeat(np.arange(blocks), [spikes_of_block.shape[1] for spikes_of_block in kept])
             if scaled.layout == "chains":
                 chain, unit = block_of * ROW + source % ROW, source // ROW
             else:
@@ -264,9 +261,11 @@ class FastRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=states if every else None,
+            packed=PackedStates.of(gatherer.drawn(states, record.states_every)) if record.states_every else None,
             spikes=spikes,
-            voltages=self._voltages(after, steps) if record.voltages else None,
+            voltages=self._voltages(after, steps, record.voltages) if record.voltages else None,
+            energies=gatherer.energies(states),
+            gathered=gatherer.gathered(last_spike, states, threads=self.threads),
         )
         return samples, replace(after, last_spike=last_spike)
 
@@ -283,11 +282,16 @@ class FastRunner:
         free_at[:, : since.shape[1]] = since
         return free_at
 
-    def _voltages(self, state: FastState, steps: int) -> Array:
-        """Return the potentials after a pass of one step (or none), mV, (chains, steps, units)."""
+    def _voltages(self, state: FastState, steps: int, units: bool | tuple[int, ...]) -> Array:
+        """Return the potentials after a pass of one step (or none), mV, (chains, steps, recorded units)."""
         fields = state.dynamics.reshape(len(state.dynamics), self.scaled.rows, FIELDS, ROW)
         relative = self._by_chain(fields[:, :, V].reshape(len(fields), -1), state.chains)
-        return (relative + self.program.v_thresh)[:, None].repeat(steps, axis=1)
+        p = self.program
+        clamp = p.clamp if p.courses is None else p.courses.clamp[p.courses.segment(max(state.step - 1, 0))]
+        # a clamp is a huge drive here: what it does to v is no potential
+        held = np.where(clamp == FREE, relative + p.v_thresh, p.v_reset)
+        chosen = slice(None) if isinstance(units, bool) else list(units)
+        return held[:, chosen][:, None].repeat(steps, axis=1)
 
     def _by_chain(self, lanes: Array, chains: int) -> Array:
         """Return (blocks, rows * 16) as (chains, units)."""
