@@ -1,12 +1,14 @@
 """What a result answers from what was recorded."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import boltzspike as bs
 from boltzspike import diagnostics
 from boltzspike.errors import ValidationError
-from boltzspike.gathered import Bins
+from boltzspike.gathered import Bins, Occupancy
 from boltzspike.samples import Energy
 
 EVIDENCE = {1: 1, 3: 0}
@@ -52,9 +54,24 @@ def test_correlations_are_those_of_the_draws(sampled):
 
 def test_few_chains_take_their_errors_from_parts_of_each(sampled):
     result, every_step = sampled("moments", chains=2), sampled(chains=2)
-    assert result.samples.gathered.occupancy.on.shape == (2, 8, 3)
+    assert result.samples.gathered.occupancy.on.shape == (2, 32, 3)
     assert result.marginals_error() == pytest.approx(diagnostics.marginals_error(every_step.z), rel=1e-12)
     assert sampled("moments", chains=16).samples.gathered.occupancy.on.shape == (16, 1, 3)
+
+
+def test_parts_are_put_together_and_the_rest_is_left_out():
+    occupancy = Occupancy(on=np.arange(14).reshape(2, 7, 1), steps=np.array([10, 10, 10, 10, 10, 20, 10]))
+    assert occupancy.shares(3)[1, :, 0] == pytest.approx([15 / 20, 19 / 20, 23 / 30])
+    assert occupancy.shares(7).shape == (2, 7, 1)
+
+
+def test_too_few_parts_give_no_error(sampled):
+    few = sampled("moments", chains=1)
+    occupancy = few.samples.gathered.occupancy
+    cut = dataclasses.replace(occupancy, on=occupancy.on[:, :15], steps=occupancy.steps[:15])
+    samples = dataclasses.replace(few.samples, gathered=dataclasses.replace(few.samples.gathered, occupancy=cut))
+    with pytest.raises(ValidationError, match=r"marginals_error: 1 chain\(s\) in 15 part\(s\) are too few"):
+        dataclasses.replace(few, samples=samples).marginals_error()
 
 
 @pytest.mark.parametrize(

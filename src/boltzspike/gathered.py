@@ -40,9 +40,16 @@ class Occupancy:
             on=np.concatenate([self.on, later.on], axis=1), steps=np.concatenate([self.steps, later.steps])
         )
 
-    def shares(self) -> Array:
-        """Return the share of time with z = 1, shape (chains, parts, units)."""
-        return np.asarray(self.on / self.steps[:, None])
+    def shares(self, parts: int) -> Array:
+        """Return the share of time with z = 1 in about so many parts of each chain, (chains, parts, units).
+
+        Parts that follow each other are put together; what is left over at the end is not used.
+        """
+        chains, there, units = self.on.shape
+        together = max(there // parts, 1)
+        groups = there // together
+        on = self.on[:, : groups * together].reshape(chains, groups, together, units).sum(axis=2)
+        return np.asarray(on / self.steps[: groups * together].reshape(groups, together).sum(axis=1)[:, None])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

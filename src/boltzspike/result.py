@@ -101,15 +101,14 @@ class Result:
         occupancy = self.samples.gathered.occupancy
         if occupancy is None:
             return diagnostics.marginals_error(self.z)
-        shares = occupancy.shares()
-        chains, parts, units = shares.shape
-        if chains >= diagnostics.MIN_BLOCKS:
-            shares = (occupancy.on.sum(axis=1) / occupancy.steps.sum())[:, None]
-        elif chains * parts < diagnostics.MIN_BLOCKS:
+        chains, parts, units = occupancy.on.shape
+        wanted = -(-diagnostics.MIN_BLOCKS // chains)
+        if parts < wanted:
             raise ValidationError(
                 f"marginals_error: {chains} chain(s) in {parts} part(s) are too few for a standard error; "
                 "run longer, or more chains"
             )
+        shares = occupancy.shares(wanted)
         error = diagnostics.standard_error(shares.reshape(-1, units))
         return self._with_clamped(error, clamped=dict.fromkeys(self.clamp, 0))
 

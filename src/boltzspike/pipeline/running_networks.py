@@ -30,6 +30,9 @@ Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
 
+_PARTS_A_BLOCK = 4
+
+
 class Stopped(Interrupted):
     """A run that was stopped, with what it left."""
 
@@ -114,7 +117,8 @@ def advance(
         else:
             state = checkpoints.read_state(resume, runner, *identity, like=fresh)
         sampling = time.perf_counter()
-        parts = 1 if chains >= MIN_BLOCKS else min(-(-MIN_BLOCKS // chains), steps)
+        # of a run of few chains that is stopped early, a part is enough for standard errors
+        parts = 1 if chains >= MIN_BLOCKS else min(_PARTS_A_BLOCK * -(-MIN_BLOCKS // chains), steps)
         joining, state = in_chunks(
             runner, state, steps, record, least=least, requests=requests, parts=parts, progress=progress
         )
