@@ -174,7 +174,8 @@ def agree(cases: list[Case], block: int) -> bool:
         within = combined * stats.t.isf(FALSE_ALARM / 2 / len(p), welch) + SCHEME
         bad = int(np.sum(np.abs(p - q) > within))
         worst = np.abs((p - q) / combined).max()
-        print(f"; {other.engine} {q[0] - p[0]:+.4f} +- {combined[0]:.4f} (z <= {worst:.1f})", end="")
+        copies = f" x {other.chains}" if other.chains != first.chains else ""
+        print(f"; {other.engine}{copies} {q[0] - p[0]:+.4f} +- {combined[0]:.4f} (z <= {worst:.1f})", end="")
         print(f" DISAGREES in {bad} of {len(p)}" if bad else "", end="")
         good = good and not bad
     print()

@@ -1,6 +1,6 @@
 """Measure what the translation rules leave: rule x target, preset S1, renewing synapses, 64 chains.
 
-python benchmarks/translation.py [--rules psp matched learned] [--targets NAME ...] [--seed N] [--quick]
+python benchmarks/translation.py [--rules psp matched learned tuned] [--targets NAME ...] [--seed N] [--quick]
 python benchmarks/translation.py --pairs: the gain W_eff/W of pairs by the PSP rule, simulated and from theory
 
 D_KL bias (the part that a longer run does not remove) with its standard error; for the digits RBM the mean
@@ -72,20 +72,23 @@ COUNT = {"5 units, U(+-.6)": 8, "5 units, N(0, 1)": 8, "10 units, N(0, 1)/sqrt 2
 """Number of targets of a kind; 1 where not given."""
 
 
+def sampled(target, rule, calibration, duration, seed, clamp=None):
+    """Return the samples; the rule "tuned" tunes the network of this target, under this evidence, first."""
+    options = {"calibration": calibration, "chains": CHAINS, "threads": 1, "clamp": clamp}
+    if rule == "tuned":
+        rule = bs.tune(target, duration=duration, seed=seed + 1, tolerance=1e-4, **options)
+    return bs.sample(target, rule=rule, duration=duration, seed=seed, **options)
+
+
 def divergence(target, rule, calibration, duration, seed):
     """Return D_KL bias and its error."""
-    result = bs.sample(
-        target, calibration=calibration, rule=rule, duration=duration, chains=CHAINS, seed=seed, threads=1
-    )
-    found = result.kl_divergence()
+    found = sampled(target, rule, calibration, duration, seed).kl_divergence()
     return found.bias, found.error
 
 
 def moments_error(target, rule, calibration, duration, seed):
     """Return the RMS error of the marginals and coupled pair moments, and its standard error from halves."""
-    result = bs.sample(
-        target, calibration=calibration, rule=rule, duration=duration, chains=CHAINS, seed=seed, threads=1
-    )
+    result = sampled(target, rule, calibration, duration, seed)
     pairs = np.nonzero(np.triu(np.asarray(target.weights), 1))
     if can_enumerate(target):
         truth = exact_moments(target)
@@ -120,16 +123,7 @@ def posterior_error(rbm, rule, calibration, duration, seed):
             visible = _draw(rng, hidden @ np.asarray(rbm.weights).T + rbm.visible_biases)
             hidden = _draw(rng, visible @ np.asarray(rbm.weights) + rbm.hidden_biases)
         clamp = {k: int(visible[k]) for k in range(rbm.n_visible) if k not in labels}
-        result = bs.sample(
-            rbm,
-            calibration=calibration,
-            rule=rule,
-            clamp=clamp,
-            duration=duration,
-            chains=CHAINS,
-            seed=seed,
-            threads=1,
-        )
+        result = sampled(rbm, rule, calibration, duration, seed, clamp)
         errors.append(np.abs(result.marginals() - result.exact().marginals)[labels].mean())
     return float(np.mean(errors)), float(np.std(errors, ddof=1) / np.sqrt(len(errors)))
 
@@ -164,7 +158,7 @@ def pairs(calibration, duration, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rules", nargs="+", default=["psp", "matched", "learned"])
+    parser.add_argument("--rules", nargs="+", default=["psp", "matched", "learned", "tuned"])
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="of: " + "; ".join(TARGETS))
     parser.add_argument("--seed", type=int, default=1, help="of the targets and the runs")
     parser.add_argument("--duration", type=float, default=1e5, help="biological ms per chain")

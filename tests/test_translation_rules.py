@@ -8,7 +8,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFeature, ValidationError
 from boltzspike.pipeline import with_network
-from boltzspike.translation import best_rule, budget, learned, matched, teaching, tuned
+from boltzspike.translation import budget, learned, matched, teaching, tuned
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 
@@ -296,5 +296,6 @@ def test_the_matched_rule_names_what_it_cannot_treat(s1_calibration):
     other = dataclasses.replace(s1_calibration, neuron=neuron)
     with pytest.raises(UnsupportedFeature, match="tau_syn_inh = 5 ms"):
         bs.translate(gaussian_machine(1), other, rule="matched")
-    assert best_rule(other, bs.Synapse()) == "psp"
-    assert best_rule(s1_calibration, bs.Synapse()) == "matched"
+    facilitating = bs.Synapse(plasticity="tsodyks-markram", U=0.5, tau_rec=13.0, tau_fac=5.0)
+    with pytest.raises(UnsupportedFeature, match="U = 1 and tau_fac = 0"):
+        bs.translate(gaussian_machine(1), s1_calibration, rule="matched", synapse=facilitating)

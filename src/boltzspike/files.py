@@ -99,14 +99,14 @@ def _read_text(path: Path) -> Any:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValidationError(
-            f"{path}: line {line}: must be UTF-8 text, got the byte 0x{data[error.start]:02x}"
+            f"{path}: not a UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
         ) from None
     for known, parse in _TEXT_FORMATS:
         if known.match(text):
             return parse(text, str(path))
     first = text.lstrip()[:40].partition("\n")[0]
     raise ValidationError(
-        f"{path}: no format that boltzspike knows (JSON, npz, netCDF, BIF, XMLBIF, UAI, COO, qubo, rud); "
+        f"{path}: not a format that boltzspike knows (JSON, npz, netCDF, BIF, XMLBIF, UAI, COO, qubo, rud); "
         f"it begins with {first!r}"
     )
 
@@ -232,7 +232,7 @@ def _read_json(path: Path) -> Any:
     try:
         data = msgspec.json.decode(path.read_bytes())
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValidationError(f"{path}: not valid JSON ({error})") from None
+        raise ValidationError(f"{path}: not a valid JSON file ({error})") from None
     if not isinstance(data, dict) or data.get("format") != "boltzspike":
         raise ValidationError(f'{path}: not a boltzspike file: it lacks "format": "boltzspike"')
     _check_schema(data.get("schema"), str(path))

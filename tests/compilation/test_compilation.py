@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.compilation.auxiliary import by_assignments, by_monomials, settings
+from boltzspike.compilation.auxiliary import FactorSettings, by_assignments, by_monomials, settings
 from boltzspike.compilation.encoding import ENCODINGS, encode, polynomial
 from boltzspike.errors import ValidationError
 from boltzspike.theory.elimination import posterior
@@ -28,8 +28,11 @@ def test_monomials_reproduce_any_polynomial_exactly(rng, order):
 
 
 def test_assignments_are_exact_in_the_limit_of_strong_weights(rng):
-    z, goal = settings(3), rng.normal(size=8)
-    errors = [by_assignments((0, 1, 2), z, goal, strength=m).residual for m in (5.0, 10.0, 20.0)]
+    goal = rng.normal(size=8)
+    factor = FactorSettings(
+        units=(0, 1, 2), z=settings(3), log_factor=goal, share=np.exp(goal), possible=np.ones(8, dtype=bool)
+    )
+    errors = [by_assignments(factor, strength=m).residual for m in (5.0, 10.0, 20.0)]
     assert errors[1] < 0.02 * errors[0]
     assert errors[2] < 1e-3 * errors[1]
 
@@ -79,7 +82,7 @@ def test_the_machines_marginals_are_the_posterior(evidence, route, allowed):
 
 def test_the_reported_divergence_is_that_of_enumeration():
     evidence = {"contour": "curved"}
-    compiled = bs.compile_bayes(bs.networks.visual_perception(), evidence, route="assignments", bound=2)
+    compiled = bs.compile_bayes(bs.networks.visual_perception(), evidence, route="assignments", strength=4)
     joint = exact_joint(compiled.machine)
     states = compiled.decode(settings(compiled.machine.n_units))
     exact = posterior(compiled.network, evidence, joint=["reflectance", "shape", "shading"]).joint
@@ -146,12 +149,13 @@ def test_soft_evidence_acts_as_a_bias():
     assert abs(exact.marginals[2][0] - posterior(network).marginals[2][0]) > 0.05
 
 
-def test_fitted_units_are_fewer_and_weaker_than_the_literatures():
-    fitted, literature = (
-        bs.compile_bayes(bs.networks.asia(), route=route).report for route in ("fitted", "assignments")
+def test_fitted_couplings_are_weaker_than_the_exact_and_the_units_fewer_than_the_literatures():
+    fitted, exact, literature = (
+        bs.compile_bayes(bs.networks.asia(), route=route).report
+        for route in ("fitted", "monomials", "assignments")
     )
-    assert fitted.n_auxiliary < literature.n_auxiliary / 4
-    assert fitted.largest_weight < literature.largest_weight
+    assert fitted.largest_weight < exact.largest_weight / 2
+    assert fitted.n_auxiliary < literature.n_auxiliary
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_bif_table_has_the_variable_itself_as_slowest_index():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("network", "netwrk", "no format that boltzspike knows"),
+        ("network", "netwrk", "not a format that boltzspike knows"),
         ("0.2, 0.8", "0.2, 0.7", r"tables\['rain'\]: must be a row that sums to one, got 0.89"),
         ("0.2, 0.8", "-0.2, 1.2", r"tables\['rain'\]\[0\]: must be a probability in 0 .. 1, got -0.2"),
         ("0.2, 0.8", "0.2, nan", "line 8: must be a finite number, got 'nan'"),
@@ -138,14 +138,14 @@ def test_fifty_megabytes_of_braces_are_refused_at_once(tmp_path):
     with pytest.raises(ValidationError, match="line 1: must be '}', got '{'"):
         bs.read(path)
     path.write_bytes(b"{" * 30_000_000)
-    with pytest.raises(ValidationError, match="not valid JSON"):
+    with pytest.raises(ValidationError, match="not a valid JSON file"):
         bs.read(path)
 
 
 def test_a_wrong_encoding_names_the_line_and_the_byte(tmp_path):
     path = tmp_path / "latin.bif"
     path.write_bytes(BIF.replace("soaked", "naß").encode("latin-1"))
-    with pytest.raises(ValidationError, match="line 5: must be UTF-8 text, got the byte 0xdf"):
+    with pytest.raises(ValidationError, match="not a UTF-8 text: line 5 holds the byte 0xdf"):
         bs.read(path)
 
 
@@ -153,7 +153,7 @@ def test_no_pickle_is_read(tmp_path):
     import pickle
 
     (tmp_path / "n.pkl").write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(ValidationError, match="UTF-8|no format"):
+    with pytest.raises(ValidationError, match="not a (UTF-8 text|format)"):
         bs.read(tmp_path / "n.pkl")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boltzspike.compilation.auxiliary import Auxiliary, Fit, by_assignments, by_fit, by_monomials
+from boltzspike.compilation.auxiliary import Auxiliary, by_assignments, by_monomials
 from boltzspike.compilation.check import invalid_share, machine_errors, machine_logs
 from boltzspike.compilation.encoding import Encoding, Polynomial, add, encode, polynomial
+from boltzspike.compilation.reduction import fitted, settings_of
 from boltzspike.compilation.simplify import Simplified, simplify
 from boltzspike.errors import UnsupportedFeature, ValidationError, require, suggestion
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
@@ -25,14 +25,12 @@ ROUTES = {
     "monomials": "one auxiliary unit for each term of order >= 3; exact",
     "assignments": "one auxiliary unit for each setting of a factor (Pecevski et al. 2011, Probst et al. 2015)",
 }
-DEPTHS = {"fitted": 9.0, "monomials": 18.0, "assignments": 9.0}
+DEPTHS = {"fitted": 6.5, "monomials": 18.0, "assignments": 9.0}
 """Probabilities of zero become exp(-depth) of their factor's largest entry; depth takes strong weights."""
 MAX_UNITS = 4096
 _PENALTY_ROUNDS = 6
-_MOST_INVALID = 3.0
+_MOST_INVALID = 1.0
 """Times exp(-depth): share of invalid patterns that is let be."""
-MAX_FACTOR_UNITS = 14
-"""Units that a factor of order >= 3 may be over: its auxiliaries are found on a table of all their settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -117,7 +115,8 @@ def compile_bayes(
     route: str = "fitted",
     encoding: str = "one-hot",
     depth: float | None = None,
-    bound: float = 5.0,
+    bound: float = 3.0,
+    strength: float = 10.0,
     tolerance: float = 5e-4,
     check: bool = True,
 ) -> Compiled:
@@ -144,7 +143,9 @@ def compile_bayes(
     depth
         Impossible combinations and invalid patterns get about exp(-depth); ``None``: by route, ``DEPTHS``.
     bound
-        Soft bound on the auxiliary units' weights (``"fitted"``); half their strength M (``"assignments"``).
+        Soft bound on the couplings of factors of order >= 3 (``"fitted"``).
+    strength
+        M, the auxiliary units' weights (``"assignments"``).
     tolerance
         Root mean squared error of a log factor at which no further auxiliary unit is added (``"fitted"``).
     check
@@ -162,6 +163,7 @@ def compile_bayes(
     depth = DEPTHS[route] if depth is None else depth
     require(math.isfinite(depth) and depth > 0, "depth", "> 0", depth)
     require(math.isfinite(bound) and bound > 0, "bound", "> 0", bound)
+    require(math.isfinite(strength) and strength > 0, "strength", "> 0", strength)
     require(math.isfinite(tolerance) and tolerance > 0, "tolerance", "> 0", tolerance)
     started = time.perf_counter()
     fixed = network.evidence_indices(evidence or {})
@@ -183,13 +185,22 @@ def compile_bayes(
         with np.errstate(divide="ignore"):
             log_table = np.log(table / table.max())
         clipped += int(np.sum(np.isneginf(log_table)))
-        log_table = np.maximum(log_table, -depth if route == "fitted" else np.where(table > 0, log_table, -depth))
+        # what is possible but rarer than any zero need be would only cost weight
+        rarest = -2 * depth if route == "fitted" else -math.inf
+        log_table = np.where(table > 0, np.maximum(log_table, rarest), -depth)
         logs.append((scope, log_table))
         exact = polynomial(scope, log_table, encodings)
         if max((len(m) for m in exact), default=0) <= 2:
             add(terms, exact)
             continue
-        fit = _reduced(scope, log_table, exact, encodings, route, bound, tolerance, depth)
+        if route == "monomials":
+            fit = by_monomials(exact)
+        else:
+            factor = settings_of(scope, log_table, table > 0, encodings)
+            if route == "assignments":
+                fit = by_assignments(factor, strength=strength)
+            else:
+                fit = fitted(factor, exact, encodings, tolerance=tolerance, bound=bound)
         add(terms, fit.terms)
         auxiliaries += fit.auxiliaries
         residual = max(residual, fit.residual)
@@ -198,8 +209,8 @@ def compile_bayes(
     got = None
     for _ in range(_PENALTY_ROUNDS):
         penalised = dict(terms)
-        for v, strength in strengths.items():
-            add(penalised, encodings[v].penalty(strength))
+        for v, needed in strengths.items():
+            add(penalised, encodings[v].penalty(needed))
         machine = _machine(penalised, auxiliaries, names)
         if not (check or strengths):
             break
@@ -295,80 +306,6 @@ def _clusters(factors: Sequence[Factor]) -> list[Factor]:
         else:
             merged.append(factor)
     return [factor for factor in merged if factor[0]]
-
-
-def _reduced(
-    scope: tuple[int, ...],
-    log_table: Array,
-    exact: Polynomial,
-    encodings: Mapping[int, Encoding],
-    route: str,
-    bound: float,
-    tolerance: float,
-    depth: float,
-) -> Fit:
-    if route == "monomials":
-        return by_monomials(exact)
-    units = tuple(u for v in scope for u in encodings[v].units)
-    if len(units) > MAX_FACTOR_UNITS:
-        raise UnsupportedFeature(
-            f"a factor over {len(scope)} variables takes {len(units)} units, more than {MAX_FACTOR_UNITS}"
-        )
-    valid = [np.flatnonzero(encodings[v].state_of >= 0) for v in scope]
-    blocks = []
-    for v, codes in zip(scope, valid):
-        m = len(encodings[v].units)
-        blocks.append((codes[:, None] >> np.arange(m - 1, -1, -1)) & 1)
-    picks = np.array(list(itertools.product(*(range(len(codes)) for codes in valid))))
-    z = np.concatenate([block[picks[:, k]] for k, block in enumerate(blocks)], axis=1)
-    index = tuple(encodings[v].state_of[codes][picks[:, k]] for k, (v, codes) in enumerate(zip(scope, valid)))
-    values = log_table[index]
-    if route == "assignments":
-        return by_assignments(units, z, values, strength=2 * bound)
-    owner = {u: v for v in scope for u in encodings[v].units}
-    low = {m: value for m, value in exact.items() if len(m) <= 2}
-    parts = _by_scope({m: value for m, value in exact.items() if len(m) > 2}, owner)
-    share = np.exp(values - values.max())
-    fits = []
-    for part_scope, part in parts.items():
-        part_units = tuple(u for u in units if owner[u] in part_scope)
-        settings_of, first, which = np.unique(
-            z[:, [units.index(u) for u in part_units]], axis=0, return_index=True, return_inverse=True
-        )
-        largest = np.zeros(len(first))
-        np.maximum.at(largest, which.ravel(), share)
-        goal = sum(
-            value * settings_of[:, [part_units.index(u) for u in m]].prod(axis=1) for m, value in part.items()
-        )
-        fits.append(
-            by_fit(
-                part_units,
-                settings_of,
-                np.asarray(goal),
-                largest,
-                floor=float(np.exp(-depth)) * (1 + 1e-9),
-                tolerance=tolerance,
-                bound=bound,
-                exact=by_monomials(part).auxiliaries,
-            )
-        )
-    for fit in fits:
-        add(low, fit.terms)
-    return Fit(
-        terms=low,
-        auxiliaries=tuple(a for fit in fits for a in fit.auxiliaries),
-        residual=max(fit.residual for fit in fits),
-    )
-
-
-def _by_scope(terms: Polynomial, owner: Mapping[int, int]) -> dict[frozenset[int], Polynomial]:
-    """Return the terms grouped by the largest sets of variables that they are over."""
-    groups: dict[frozenset[int], Polynomial] = {}
-    for monomial in sorted(terms, key=lambda m: -len({owner[u] for u in m})):
-        variables = frozenset(owner[u] for u in monomial)
-        home = next((scope for scope in groups if variables <= scope), variables)
-        groups.setdefault(home, {})[monomial] = terms[monomial]
-    return groups
 
 
 def _penalty_strength(v: int, encoding: Encoding, logs: Sequence[Factor], depth: float) -> Array:

@@ -42,6 +42,21 @@ class Auxiliary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FactorSettings:
+    """A factor at K settings of its units: those that show a state of every variable."""
+
+    units: Monomial
+    z: Array
+    """The settings, shape (K, units)."""
+    log_factor: Array
+    """What is to be reproduced there, shape (K,)."""
+    share: Array
+    """Probability of each setting under the factor relative to the largest: the weight of its squared error."""
+    possible: Array
+    """Whether the factor is above zero there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Fit:
     """A factor reduced: its terms of order <= 2, its auxiliary units, the error left."""
 
@@ -121,18 +136,17 @@ def settings(n: int) -> Array:
     return (np.arange(2**n)[:, None] >> np.arange(n - 1, -1, -1)) & 1
 
 
-def by_assignments(units: Monomial, z: Array, log_factor: Array, *, strength: float) -> Fit:
-    """Return the construction of the literature for a factor given at the settings ``z`` of its units.
+def by_assignments(factor: FactorSettings, *, strength: float) -> Fit:
+    """Return the construction of the literature.
 
     Parameters
     ----------
-    units
-        The factor's units.
-    z, log_factor
-        Its valid settings, shape (K, units), and the log factor there, (K,).
+    factor
+        The factor at its valid settings.
     strength
         M: each unit that differs from the setting takes M from the auxiliary unit's drive.
     """
+    units, z, log_factor = factor.units, factor.z, factor.log_factor
     least = float(log_factor.min())
     auxiliaries = []
     for setting, value in zip(z, log_factor - least):
@@ -149,50 +163,39 @@ def by_assignments(units: Monomial, z: Array, log_factor: Array, *, strength: fl
 
 
 def by_fit(
-    units: Monomial,
-    z: Array,
-    log_factor: Array,
-    share: Array,
-    *,
-    floor: float,
-    tolerance: float,
-    bound: float,
-    exact: Sequence[Auxiliary],
-    starts: int = 3,
+    factor: FactorSettings, *, tolerance: float, bound: float, exact: Sequence[Auxiliary], starts: int = 6
 ) -> Fit:
-    """Return as few auxiliary units as reach the tolerance, at most those of the exact reduction.
+    """Return as few auxiliary units as reach the tolerance with couplings within the bound.
 
     Terms of order <= 2 and auxiliary units are fitted together by Levenberg-Marquardt, from the units found so far
     and one more at a few places.
 
     Parameters
     ----------
-    units
-        The factor's units.
-    z, log_factor
-        Its valid settings, shape (K, units), and what is to be reproduced there up to terms of order <= 2, (K,).
-    share
-        Probability of each setting under the factor, relative to the largest: the weight of its squared error.
-    floor
-        Settings of at most this share are impossible ones: they may come out less probable still.
+    factor
+        The factor at its valid settings; impossible ones may come out less probable still.
     tolerance
-        Wanted root mean squared error of the log factor, settings weighted by the factor.
+        Wanted root mean squared error of the log factor, settings weighted by their share.
     bound
-        |w| beyond which a weight costs.
+        |w| beyond which a coupling costs; twice that in factors with many terms of order >= 3, where weak ones
+        would take very many units.
     exact
         The auxiliary units of ``by_monomials``: where fewer don't suffice, they are where the search starts from.
     starts
-        Starts for each number of units.
+        Starts for each number of units in factors with few terms.
     """
-    problem = _Problem(z=z, goal=log_factor, share=share, floor=floor, bound=bound)
+    units = factor.units
+    few = len(exact) <= _FEW
+    problem = _Problem(factor, bound if few else 2 * bound)
+    starts = starts if few else 1
     rng = np.random.default_rng(_SEED)
-    most = len(exact) * (len(units) + 1)
+    most = (2 * len(exact) + 2 if few else len(exact)) * (len(units) + 1)
     found = problem.with_low_orders(np.zeros(0))
     best, left = found, problem.error(found)
     while left > tolerance:
         rows = found[problem.n_low :]
         if len(rows) >= most:
-            # with as many units as there are terms, only stronger ones are left to try
+            # with so many units, only stronger ones are left to try
             if problem.bound > _LARGEST_BOUND:
                 break
             problem.bound *= 2
@@ -200,12 +203,10 @@ def by_fit(
         else:
             fresh = [_first_guess(len(units), start, rng) for start in range(starts)]
             guesses = [problem.with_low_orders(np.concatenate([rows, row])) for row in fresh]
-        tried = []
-        for guess in guesses:
-            tried.append(_levenberg_marquardt(problem, guess, tolerance))
-            if problem.error(tried[-1]) < tolerance:
-                break
-        found = min(tried, key=problem.error)
+        tried = [_levenberg_marquardt(problem, guess, tolerance) for guess in guesses]
+        good = [x for x in tried if problem.error(x) < tolerance]
+        # of several good ones the weakest couplings: they translate best
+        found = min(good, key=problem.strength) if good else min(tried, key=problem.error)
         if problem.error(found) < left:
             best, left = found, problem.error(found)
     pairs = itertools.combinations(units, 2)
@@ -221,20 +222,27 @@ def by_fit(
 class _Problem:
     """Weighted least squares: x holds the terms of order <= 2, then a row (weights, bias) for each auxiliary."""
 
-    def __init__(self, *, z: Array, goal: Array, share: Array, floor: float, bound: float) -> None:
-        n = z.shape[1]
-        weight = np.sqrt(np.maximum(share, _LEAST_WEIGHT))
+    def __init__(self, factor: FactorSettings, bound: float) -> None:
+        z, n = factor.z, factor.z.shape[1]
+        weight = np.sqrt(np.maximum(factor.share, _LEAST_WEIGHT))
         self.weight = weight / np.sqrt(np.sum(weight**2))
-        self.goal, self.bound = goal, bound
-        self.impossible = share <= floor
-        low = np.column_stack(
-            [np.ones(len(z)), z, *(z[:, i] * z[:, j] for i, j in itertools.combinations(range(n), 2))]
-        )
+        self.goal, self.bound = factor.log_factor, bound
+        self.impossible = ~factor.possible
+        pairs = [z[:, i] * z[:, j] for i, j in itertools.combinations(range(n), 2)]
+        low = np.column_stack([np.ones(len(z)), z, *pairs])
         # columns that no valid setting turns on (two states of one variable at once) have no say
         self.kept = np.flatnonzero(low.any(axis=0))
         self.low = low[:, self.kept]
         self.n_low = len(self.kept)
         self.settings = np.column_stack([z, np.ones(len(z))])
+        self.of_pair = self.kept > n
+
+    def excess(self, x: Array) -> Array:
+        """Return by how much each coupling is beyond the bound; terms of order <= 1 and biases are never."""
+        bounded = np.ones(len(x), dtype=bool)
+        bounded[: self.n_low] = self.of_pair
+        bounded[self.n_low + self.settings.shape[1] - 1 :: self.settings.shape[1]] = False
+        return np.where(bounded, np.maximum(np.abs(x) - self.bound, 0.0), 0.0)
 
     def drives(self, x: Array) -> Array:
         """Return the auxiliaries' inputs, shape (K, auxiliaries)."""
@@ -250,11 +258,14 @@ class _Problem:
         """Return the weighted root mean squared error."""
         return float(np.sqrt(np.sum(self.misfit(x) ** 2)))
 
+    def strength(self, x: Array) -> float:
+        """Return the sum of squared couplings."""
+        rows = x[self.n_low :].reshape(-1, self.settings.shape[1])
+        return float(np.sum(x[: self.n_low][self.of_pair] ** 2) + np.sum(rows[:, :-1] ** 2))
+
     def cost(self, x: Array) -> float:
         """Return the sum of squares, soft bound and ridge included."""
-        rows = x[self.n_low :]
-        excess = np.maximum(np.abs(rows) - self.bound, 0.0)
-        errors = self.misfit(x)
+        rows, excess, errors = x[self.n_low :], self.excess(x), self.misfit(x)
         return float(errors @ errors + _BOUND_COST**2 * excess @ excess + _RIDGE**2 * rows @ rows)
 
     def normal_equations(self, x: Array) -> tuple[Array, Array]:
@@ -266,10 +277,12 @@ class _Problem:
         columns = np.concatenate([self.low, inner], axis=1)
         columns *= np.where(self.impossible & (errors == 0), 0.0, self.weight)[:, None]
         normal, gradient = columns.T @ columns, columns.T @ errors
-        excess = np.maximum(np.abs(rows) - self.bound, 0.0)
+        excess = self.excess(x)
+        normal[np.diag_indices(len(x))] += _BOUND_COST**2 * (excess > 0)
+        gradient += _BOUND_COST**2 * excess * np.sign(x)
         diagonal = np.arange(self.n_low, len(x))
-        normal[diagonal, diagonal] += _BOUND_COST**2 * (excess > 0) + _RIDGE**2
-        gradient[self.n_low :] += _BOUND_COST**2 * excess * np.sign(rows) + _RIDGE**2 * rows
+        normal[diagonal, diagonal] += _RIDGE**2
+        gradient[self.n_low :] += _RIDGE**2 * rows
         return normal, gradient
 
     def with_low_orders(self, rows: Array) -> Array:
@@ -326,6 +339,7 @@ _LEAST_WEIGHT = 1e-3
 _BOUND_COST = 0.03
 _RIDGE = 1e-5
 _SEED = 1
+_FEW = 5
 _MAX_STEPS = 100
 _MAX_TRIALS = 8
 _LEAST_GAIN = 1e-4

@@ -77,14 +77,20 @@ class Matching:
         return np.asarray(p * PchipInterpolator(self.response, self.mean_trace / expit(self.response))(at))
 
 
+def recovery_of(synapse: Synapse, tau_syn: float) -> float | None:
+    """Return tau_rec (ms) of a synapse whose spikes use all that has recovered; ``None`` for any other."""
+    if synapse.plasticity == "renewing":
+        return tau_syn
+    if synapse.plasticity == "additive":
+        return 0.0
+    return synapse.tau_rec if synapse.U == 1 and synapse.tau_fac == 0 else None
+
+
 def supports(calibration: Calibration, synapse: Synapse) -> bool:
-    """Return whether the rule can treat this neuron and synapse."""
+    """Return whether the matched rule can treat this neuron and synapse."""
     neuron = calibration.neuron
-    return (
-        neuron.kernel == "exponential"
-        and neuron.tau_syn_exc == neuron.tau_syn_inh
-        and synapse.plasticity in ("renewing", "additive")
-    )
+    one_tau_syn = neuron.tau_syn_exc == neuron.tau_syn_inh
+    return one_tau_syn and neuron.kernel == "exponential" and recovery_of(synapse, neuron.tau_syn_exc) is not None
 
 
 def matching_of(calibration: Calibration, synapse: Synapse) -> Matching:
@@ -93,7 +99,7 @@ def matching_of(calibration: Calibration, synapse: Synapse) -> Matching:
     Raises
     ------
     UnsupportedFeature
-        For alpha kernels, unequal tau_syn, or facilitating synapses.
+        For alpha kernels, unequal tau_syn, or synapses with U < 1 or facilitation.
     """
     return _matching_of(_Case(calibration, synapse))
 
@@ -119,15 +125,14 @@ class _Case:
 def _matching_of(case: _Case) -> Matching:
     calibration, synapse = case.calibration, case.synapse
     neuron, background = calibration.neuron, calibration.background
-    if not supports(calibration, synapse):
-        raise UnsupportedFeature(
-            "rule: 'matched' needs exponential kernels, tau_syn_exc = tau_syn_inh and a renewing or additive "
-            "synapse; "
-            f"got kernel={neuron.kernel!r}, tau_syn_exc = {neuron.tau_syn_exc:g} ms, tau_syn_inh = "
-            f"{neuron.tau_syn_inh:g} ms, {synapse.plasticity!r}; take rule='psp' or 'learned'"
-        )
     tau_syn = neuron.tau_syn_exc
-    tau_rec = tau_syn if synapse.plasticity == "renewing" else 0.0
+    tau_rec = recovery_of(synapse, tau_syn)
+    if tau_rec is None or not supports(calibration, synapse):
+        raise UnsupportedFeature(
+            "rule: 'matched' needs exponential kernels, tau_syn_exc = tau_syn_inh and a synapse that is renewing, "
+            f"additive, or has U = 1 and tau_fac = 0; got kernel={neuron.kernel!r}, tau_syn_exc = {tau_syn:g} ms, "
+            f"tau_syn_inh = {neuron.tau_syn_inh:g} ms, {synapse}; take rule='psp' or 'learned'"
+        )
     trace = Trace(tau_syn=tau_syn, tau_refrac=neuron.tau_refrac, tau_rec=tau_rec)
     delay = synapse.delay if synapse.delay is not None else ONE_STEP
     u0, alpha = calibration.u0, calibration.alpha
