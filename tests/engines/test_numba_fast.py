@@ -243,13 +243,13 @@ def test_splits_threads_and_other_chains_change_no_bit(layout, delay):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_passes_for_the_spike_buffer_change_no_bit(layout, monkeypatch):
+def test_short_passes_change_no_bit(layout, monkeypatch):
     program = network(S1, symmetric(5, 0.002))
     runner = FastRunner(program, threads=1, layout=layout)
     start = runner.init(seed=9, chains=20)
     record = Record(states_every=10, spikes=True)
     whole, end = runner.run(start, 2345, record)
-    monkeypatch.setattr("boltzspike.engines.numba.fast._SPIKE_BUFFER", 600)
+    monkeypatch.setattr("boltzspike.samples.PASS_BYTES", 10_000)
     pieces, pieces_end = runner.run(start, 2345, record)
     assert_same_run(whole, pieces)
     assert_same_state(end, pieces_end)

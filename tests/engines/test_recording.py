@@ -157,6 +157,17 @@ def test_parts_add_up_to_the_whole(started, gathered):
     assert np.array_equal(joined.packed.bits, gathered.packed.bits)
 
 
+def test_short_passes_change_no_count(started, gathered, monkeypatch):
+    runner, state, raster = started
+    monkeypatch.setattr("boltzspike.samples.PASS_BYTES", 2**14)
+    record = record_of(raster)
+    assert record.steps_a_pass(CHAINS, raster.packed.n_units, 20) < STEPS / 2
+    pieces = runner.run(state, STEPS, record)[0]
+    assert_same(pieces.gathered, gathered.gathered)
+    assert np.array_equal(pieces.energies, gathered.energies)
+    assert np.array_equal(pieces.states, gathered.states)
+
+
 def assert_same(got, expected):
     for name, fields in (
         ("occupancy", ("on", "steps")),
