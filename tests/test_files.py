@@ -25,7 +25,9 @@ def test_every_description_comes_back_as_it_was(tmp_path, machine, s1_calibratio
         weights=rng.normal(size=(2, 3)), visible_biases=[0.1, 0.2], hidden_biases=[1, 2, 3], names=list("abcde")
     )
     curve = bs.response(s1_calibration.neuron, s1_calibration.background, v_rest=[-51.0, -50.0])
-    network = bs.translate(machine, s1_calibration, synapse=bs.Synapse(delay=0.3, plasticity="additive")).network
+    network = bs.translate(
+        machine, s1_calibration, synapse=bs.Synapse(delay=0.3, plasticity="additive"), rule="psp"
+    ).network
     rich = rich_network()
     for k, what in enumerate((machine, rbm, s1_calibration, curve, network, rich)):
         path = tmp_path / f"{k}.json"

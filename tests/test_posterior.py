@@ -7,6 +7,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.cli import parse_evidence
 from boltzspike.errors import ValidationError
+from boltzspike.samples import PackedStates
 
 
 def boltzspike(*arguments):
@@ -64,7 +65,7 @@ def test_draws_without_a_state_do_not_count(result):
     z[:, ::4, 1] = 1
     three = dataclasses.replace(
         result, machine=compiled.machine, compiled=compiled, simulated=np.arange(2),
-        samples=dataclasses.replace(result.samples, states=z),
+        samples=dataclasses.replace(result.samples, packed=PackedStates.of(z)),
     )  # fmt: skip
     assert three.invalid()["a"] == pytest.approx(0.25)
     assert three.posterior()["a"] == pytest.approx({"0": 2 / 3, "1": 1 / 3, "2": 0.0})
@@ -76,7 +77,7 @@ def test_mixing_says_which_variable_never_changed(result):
     assert result.mixing().startswith("good")
     z = result.samples.states.copy()
     z[..., result.machine.names.index("smoke=no") if "smoke=no" in result.machine.names else 0] = 0
-    stuck = dataclasses.replace(result, samples=dataclasses.replace(result.samples, states=z))
+    stuck = dataclasses.replace(result, samples=dataclasses.replace(result.samples, packed=PackedStates.of(z)))
     assert stuck.mixing().startswith("poor: ")
     assert "never changed" in stuck.mixing()
 

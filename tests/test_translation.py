@@ -15,7 +15,7 @@ def mean_psp_in_alpha(calibration, coupling):
     from boltzspike.engines.reference import ReferenceRunner
 
     machine = bs.BoltzmannMachine(weights=[[0, coupling], [coupling, 0]], biases=[0.0, 0.0])
-    network = bs.translate(machine, calibration).network
+    network = bs.translate(machine, calibration, rule="psp").network
     weights = np.zeros((2, 2))
     weights[1, 0] = network.weights[1, 0]
     statistics = membrane_statistics(calibration.neuron, calibration.background)
@@ -52,9 +52,9 @@ def test_the_weight_is_finite_where_the_time_constants_coincide():
     calibration = bs.calibrate(bs.presets.S5a.neuron, bs.presets.S5a.background)
     calibration = dataclasses.replace(calibration, neuron=neuron)
     machine = bs.BoltzmannMachine(weights=[[0, 1], [1, 0]], biases=[0, 0])
-    exact = bs.translate(machine, calibration).network.weights[0, 1]
+    exact = bs.translate(machine, calibration, rule="psp").network.weights[0, 1]
     nearby = dataclasses.replace(calibration, neuron=dataclasses.replace(neuron, tau_m=10.01, c_m=2.002))
-    assert exact == pytest.approx(bs.translate(machine, nearby).network.weights[0, 1], rel=1e-3)
+    assert exact == pytest.approx(bs.translate(machine, nearby, rule="psp").network.weights[0, 1], rel=1e-3)
 
 
 def test_an_unknown_rule_is_named(s1_calibration, random_machine):
@@ -66,7 +66,7 @@ def test_biases_go_to_the_control_variable_alone(random_machine):
     preset = bs.presets.S2
     calibration = bs.calibrate(preset.neuron, preset.background, control="i_offset")
     machine = random_machine(3)
-    network = bs.translate(machine, calibration).network
+    network = bs.translate(machine, calibration, rule="psp").network
     assert {neuron.v_rest for neuron in network.neurons} == {preset.neuron.v_rest}
     assert (
         np.argsort([neuron.i_offset for neuron in network.neurons]).tolist() == np.argsort(machine.biases).tolist()

@@ -164,7 +164,7 @@ def test_nest_finds_the_samples_of_a_machine(oracle, s1_calibration):
     weights = np.array([[0.0, 1.2, -0.8], [1.2, 0.0, 0.6], [-0.8, 0.6, 0.0]])
     machine = bs.BoltzmannMachine(weights=weights, biases=[-0.4, -0.9, 0.5])
     dt = 0.1
-    network = bs.translate(machine, s1_calibration).network
+    network = bs.translate(machine, s1_calibration, rule="psp").network
     spikes = oracle(
         network.neurons, s1_calibration.background, duration=4e4, copies=60, dt=dt,
         weights=network.weights.tolist(), delay=dt,
