@@ -70,7 +70,8 @@ def test_threads_splits_and_other_chains_change_no_bit(name, weights, machine, r
     first, state = runner.run(runner.init(seed=5, chains=5), 41, record)
     second, end = runner.run(state, 59, record)
     assert np.array_equal(np.concatenate([first.states, second.states], axis=1)[:3], whole.states)
-    assert np.array_equal(end.field[:3], last.field)
+    assert np.array_equal(end.z[:3], last.z)
+    assert np.array_equal(end.age[:3], last.age)
     assert whole.states.any()
 
 

@@ -17,10 +17,10 @@ from boltzspike import streams
 from boltzspike.engines.numba.chain_lanes import chain_lanes_kernel
 from boltzspike.engines.numba.row import FIELDS, ROW, Block, Output, V
 from boltzspike.engines.numba.scaled import CHAIN_LANES_UP_TO, Layout, scale, unsupported
-from boltzspike.engines.numba.simd import LANES
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
 from boltzspike.program import Program
 from boltzspike.samples import Record, Samples, Spikes, in_passes
+from boltzspike.simd import LANES
 
 __all__ = ["FastRunner", "FastState", "unsupported"]
 
