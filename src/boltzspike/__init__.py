@@ -24,8 +24,18 @@ from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMach
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
-from boltzspike.result import Result
+from boltzspike.pipeline import (
+    calibrate,
+    calibrate_many,
+    calibrate_network,
+    design,
+    read,
+    reference,
+    response,
+    sample,
+    tune,
+)
+from boltzspike.result import Reference, Result
 from boltzspike.translation import Translation, translate
 
 __all__ = [
@@ -39,6 +49,7 @@ __all__ = [
     "MissingDependency",
     "NetworkCalibration",
     "PoissonBackground",
+    "Reference",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
@@ -53,6 +64,7 @@ __all__ = [
     "design",
     "presets",
     "read",
+    "reference",
     "response",
     "sample",
     "translate",

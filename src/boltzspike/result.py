@@ -17,6 +17,7 @@ from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.samples import Samples
 from boltzspike.theory import exact
+from boltzspike.theory.exact import Exact
 from boltzspike.translation import Translation
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
     from boltzspike.translation.budget import Budget
 
 MAX_PLOTTED_UNITS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reference:
+    """What a machine's marginals are, and how well that is known."""
+
+    marginals: Array
+    """p(z_k = 1) of all units, clamped ones at their values, shape (n,)."""
+    error: Array
+    """Standard errors, shape (n,); 0 where exact."""
+    exact: bool
+    method: str
+    """How it was had: an exact method, or ``"Gibbs sampling, 64 chains of ... sweeps"``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,9 +124,24 @@ class Result:
         """Return the sampled probabilities of the 2^n states, unit 0 the most significant bit."""
         return diagnostics.joint(self.z)
 
-    def exact(self) -> exact.Exact | None:
+    def exact(self) -> Exact | None:
         """Return the exact moments of all units under the evidence, or ``None`` where they can't be had."""
+        return self._exact
+
+    @cached_property
+    def _exact(self) -> Exact | None:
         return exact.exact_given(self.machine, self.clamp)
+
+    def reference(self) -> Reference:
+        """Return what to compare the marginals with: exact, or else by long Gibbs sampling with errors."""
+        return self._reference
+
+    @cached_property
+    def _reference(self) -> Reference:
+        from boltzspike.pipeline import reference  # it samples: a listed exception, as ``save``
+
+        clamp: dict[int | str, int] = {**self.clamp}
+        return reference(self.machine, clamp, known=self.exact())
 
     def kl_divergence(self) -> diagnostics.KLDivergence:
         """Return D_KL of the free units from the target, with floor, bias and error."""
