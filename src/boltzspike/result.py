@@ -140,7 +140,7 @@ class Result:
     def _reference(self) -> Reference:
         from boltzspike.pipeline import reference  # it samples: a listed exception, as ``save``
 
-        clamp: dict[int | str, int] = {**self.clamp}
+        clamp: dict[int | str, int] = dict(self.clamp.items())
         return reference(self.machine, clamp, known=self.exact())
 
     def kl_divergence(self) -> diagnostics.KLDivergence:

@@ -93,6 +93,15 @@ def test_evidence_in_batches_is_evidence_one_by_one(rng, random_machine):
     )
 
 
+def test_a_batch_sums_over_blocks_of_the_smaller_layer(rng):
+    rbm = bs.RestrictedBoltzmannMachine(
+        weights=rng.normal(size=(15, 14)), visible_biases=rng.normal(size=15), hidden_biases=rng.normal(size=14)
+    )
+    clamps = [{0: 1, 7: 0}, {0: 0, 7: 1}]
+    for row, clamp in zip(exact_marginals_given(rbm, clamps), clamps):
+        assert row == pytest.approx(exact_given(rbm, clamp).marginals)
+
+
 def test_the_method_is_chosen_by_cost_and_named(random_machine):
     assert exact_moments(random_machine(20)).method == "enumeration"
     assert exact_moments(random_machine(21)).method == "enumeration"
