@@ -16,6 +16,7 @@ demo: setup
 	$(BIN)/boltzspike sample examples/digits-rbm.json --clamp label-0=1 --duration 2s --chains 32 \
 	  -o demo-output/zeros.nc --force
 	$(BIN)/python examples/digits.py -o demo-output
+	$(BIN)/boltzspike sample examples/asia.bif --evidence dysp=yes,xray=no --duration 10s --chains 32
 	@echo "demo: the picture is demo-output/digits.png, the table demo-output/digits.csv"
 
 test: setup lint
@@ -31,7 +32,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/python benchmarks/kernel.py --units 5 100 1000 --chains 64 --repeats 3
+	$(BIN)/python benchmarks/engines.py --quick
 
 # what ships for the presets: their calibrations with the learned translation rule
 calibrations: setup

@@ -4,6 +4,8 @@
     python benchmarks/kernel.py --units 5 20 --chains 64 --repeats 21
     python benchmarks/kernel.py --crossover        # lanes = chains against lanes = units: CHAIN_LANES_UP_TO
     python benchmarks/kernel.py --laws             # what the laws of the background cost
+    python benchmarks/kernel.py --records          # what it costs to record
+    python benchmarks/kernel.py --sweep            # a simulated calibration: 150 points, 1e5 ms each
 
 The network: preset S1 at p(z=1) near 1/2, dense Gaussian weights of either sign, sd .0022 uS / sqrt(N), renewing
 synapses, delay .1 ms, dt = .1 ms, states kept every 10 ms. One core: CPU time of the process. All cores: wall
@@ -23,12 +25,14 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
+import boltzspike as bs
 from boltzspike.engines.numba.fast import FastRunner
 from boltzspike.engines.numba.noise import LAWS
+from boltzspike.gathered import Bins
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.presets import S1
 from boltzspike.program import Program, compile_program
-from boltzspike.samples import Record
+from boltzspike.samples import Energy, Record
 
 STEPS_OF_ONE_RUN = 30_000_000
 """Neuron-steps; a run takes at least so many time steps:"""
@@ -53,14 +57,15 @@ class Case:
     chains: int
     cores: int
     first_call: float = 0.0
-    p: float = 0.0
+    p: float = float("nan")
     times: list[float] = field(default_factory=list)
+    record: Record = field(default_factory=lambda: Record(states_every=EVERY))
 
     def __post_init__(self) -> None:
         self.steps = max(FEWEST_STEPS, STEPS_OF_ONE_RUN // (self.n * self.chains))
         start = time.perf_counter()
         state = self.runner.init(seed=1, chains=self.chains)
-        _, state = self.runner.run(state, 1, Record())
+        _, state = self.runner.run(state, 1, self.record)
         self.first_call = time.perf_counter() - start
         _, self.state = self.runner.run(state, 500, Record())
 
@@ -68,9 +73,27 @@ class Case:
         """Time one run."""
         clock = time.process_time if self.cores == 1 else time.perf_counter
         start = clock()
-        samples, _ = self.runner.run(self.state, self.steps, Record(states_every=EVERY))
+        samples, _ = self.runner.run(self.state, self.steps, self.record)
         self.times.append((clock() - start) * 1e9 / (self.steps * self.n * self.chains))
-        self.p = float(samples.states.mean())
+        if samples.packed is not None:
+            self.p = float(samples.states.mean())
+
+
+def records(n: int) -> dict[str, Record]:
+    """Return what may be recorded, by name."""
+    energy = Energy(every=EVERY, weights=np.zeros((n, n)), biases=np.zeros(n))
+    return {
+        "nothing": Record(),
+        "states": Record(states_every=EVERY),
+        "occupancy": Record(occupancy=True),
+        "pairs": Record(pairs_every=EVERY),
+        'occupancy, pairs ("moments")': Record(occupancy=True, pairs_every=EVERY),
+        "joint states of 5 units": Record(joint=tuple(range(5))),
+        "joint states of 16 units": Record(joint=tuple(range(min(n, 16)))),
+        "intervals and bursts": Record(intervals=Bins()),
+        "energy": Record(energy=energy),
+        "spikes": Record(spikes=True),
+    }
 
 
 def measure(cases: list[Case], repeats: int) -> None:
@@ -88,6 +111,25 @@ def measure(cases: list[Case], repeats: int) -> None:
         )
 
 
+def sweep(repeats: int) -> None:
+    """Print what ``calibrate(method="simulation")`` takes on all cores."""
+    bs.calibrate(S1.neuron, S1.background, method="simulation", points=150, chains=2, duration=1000.0)
+    times = []
+    for _ in range(repeats):
+        start = np.array([time.perf_counter(), time.process_time()])
+        found = bs.calibrate(S1.neuron, S1.background, method="simulation", points=150, chains=2, duration=5e4)
+        times.append([time.perf_counter(), time.process_time()] - start)
+    wall, cpu = np.median(times, axis=0)
+    best = np.min(times, axis=0)
+    print(
+        f"150 points x 2 chains x 5e4 ms: {wall:.2f} s [{best[0]:.2f}], CPU time {cpu:.2f} s [{best[1]:.2f}]; ",
+        end="",
+    )
+    print(
+        f"u0 = {found.u0:.4f} +- {found.u0_error:.4f} mV, alpha = {found.alpha:.4f} +- {found.alpha_error:.4f} mV"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, nargs="+", default=None)
@@ -95,6 +137,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--crossover", action="store_true")
     parser.add_argument("--laws", action="store_true")
+    parser.add_argument("--records", action="store_true")
+    parser.add_argument("--sweep", action="store_true")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(
@@ -103,6 +147,9 @@ def main() -> None:
     )
     print(f"numba {numba.__version__}")
 
+    if options.sweep:
+        sweep(options.repeats)
+        return
     cases = []
     if options.crossover:
         for n in options.units or [8, 16, 24, 32, 48, 64, 80]:
@@ -111,6 +158,11 @@ def main() -> None:
                 for layout in ("chains", "units"):
                     runner = FastRunner(p, threads=1, layout=layout)
                     cases.append(Case(f"lanes = {layout}", runner, n, chains, 1))
+    elif options.records:
+        for n in options.units or [5, 20, 100, 1000]:
+            runner = FastRunner(program(n), threads=1)
+            for chains in options.chains or [64]:
+                cases += [Case(name, runner, n, chains, 1, record=kept) for name, kept in records(n).items()]
     elif options.laws:
         for n in options.units or [20, 100]:
             p = program(n)

@@ -46,12 +46,11 @@ def neuron_parameters(unit: dict[str, Any], dt: float, compensated: bool) -> tup
     return "iaf_psc_exp", {**values, "tau_m": unit["tau_m"]}
 
 
-def simulate(spec: dict[str, Any]) -> dict[str, Any]:
-    """Run NEST and return what goes into the file."""
-    started = time.perf_counter()
+def build(spec: dict[str, Any], threads: int = 1) -> tuple[list[Any], Any]:
+    """Make the network of a specification; return its populations, a unit's copies each, and the recorder."""
     dt, copies, units = spec["dt"], spec["copies"], spec["units"]
     nest.ResetKernel()
-    nest.set(resolution=dt, local_num_threads=1, rng_seed=spec["seed"], print_time=False)
+    nest.set(resolution=dt, local_num_threads=threads, rng_seed=spec["seed"], print_time=False)
 
     populations = []
     for unit in units:
@@ -65,23 +64,38 @@ def simulate(spec: dict[str, Any]) -> dict[str, Any]:
         source = nest.Create("poisson_generator", params={"rate": rate})  # an independent train for each target
         for population in populations:
             nest.Connect(source, population, syn_spec={"weight": MILLI * weight, "delay": delay})
-    for k, j in np.argwhere(couplings):
-        weight = couplings[k, j]
-        tau = units[k]["tau_syn_exc" if weight > 0 else "tau_syn_inh"]
+    first = np.array([min(population.tolist()) for population in populations])
+    copy = np.arange(copies)
+    for name in ("tau_syn_exc", "tau_syn_inh"):
+        target, source = np.nonzero(couplings > 0 if name == "tau_syn_exc" else couplings < 0)
+        if not len(target):
+            continue
+        pairs = [np.add.outer(first[ends], copy).ravel() for ends in (source, target)]
+        taus = np.array([unit[name] for unit in units])[target].repeat(copies)
+        ones = np.ones(len(taus))
         # a spike sets the trace back to its full value; tsodyks_synapse would return NaN at tau_rec = tau_psc
-        renewing = {"U": 1.0, "u": 1.0, "x": 1.0, "tau_rec": tau, "tau_fac": 0.0}
-        synapse = {"synapse_model": "tsodyks2_synapse", "weight": MILLI * weight, "delay": spec["delay"]}
-        nest.Connect(populations[j], populations[k], "one_to_one", {**synapse, **renewing})
+        synapse = {
+            "synapse_model": "tsodyks2_synapse", "weight": MILLI * couplings[target, source].repeat(copies),
+            "delay": spec["delay"] * ones, "U": ones, "u": ones, "x": ones, "tau_rec": taus, "tau_fac": 0 * ones,
+        }  # fmt: skip
+        nest.Connect(*pairs, "one_to_one", synapse)
     for population in populations:
         nest.Connect(population, recorder)
+    return populations, recorder
 
+
+def simulate(spec: dict[str, Any]) -> dict[str, Any]:
+    """Run NEST and return what goes into the file."""
+    started = time.perf_counter()
+    dt, copies, units = spec["dt"], spec["copies"], spec["units"]
+    populations, recorder = build(spec)
     nest.Simulate(spec["burn_in"] + spec["duration"])
 
     # a potential that is NaN never spikes again and a conductance never recovers: both would still be there
     readable = ("V_m", "g_ex", "g_in") if "e_rev_exc" in units[0] else ("V_m",)
     finite = all(np.isfinite(population.get(name)).all() for population in populations for name in readable)
-    if np.any(couplings):
-        synapses = nest.GetConnections(synapse_model="tsodyks2_synapse")
+    synapses = nest.GetConnections(synapse_model="tsodyks2_synapse")
+    if len(synapses):
         finite = finite and all(np.isfinite(synapses.get(name)).all() for name in ("x", "u"))
     events = recorder.events
     node = np.asarray(events["senders"]) - min(populations[0].tolist())

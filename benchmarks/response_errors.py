@@ -67,7 +67,9 @@ SETS: dict[str, tuple[LIF | CurrentLIF, PoissonBackground]] = {
 
 
 def _density(**options) -> Method:
-    return lambda neuron, background, mu: density_response(neuron, background, mu, error=False, **options).p
+    return lambda neuron, background, mu: (
+        density_response(neuron, background, mu, error=False, cv=False, **options).p
+    )
 
 
 def _classical(formula: Callable[..., np.ndarray]) -> Method:
@@ -99,10 +101,10 @@ class _Unshifted(Burst):
 
 
 def _burst_unshifted(neuron: Neuron, background: PoissonBackground, mu: np.ndarray) -> np.ndarray:
-    burst = burst_of(neuron, background, mu)
-    terms = {field.name: getattr(burst, field.name) for field in fields(Burst)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BoltzspikeWarning)
+        burst = burst_of(neuron, background, mu)
+        terms = {field.name: getattr(burst, field.name) for field in fields(Burst)}
         return burst_response(_Unshifted(**terms), start="theta")
 
 

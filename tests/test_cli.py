@@ -50,6 +50,21 @@ def test_sample_takes_evidence_by_name(model):
         (("--clamp", "smoke=2"), "clamp: must be NAME=0 or NAME=1, got 'smoke=2'"),
         (("--duration", "5"), "duration: must be a number with a unit (ms, s, min or h), such as 100s, got '5'"),
         (("--duration=-5s",), "duration: must be > 0 ms, got -5000.0"),
+        (("--duration", "0s"), "duration: must be > 0 ms, got 0.0"),
+        (("--duration", "1e300h"), "duration: must be at most 7.04e+12 ms (2^46 steps)"),
+        (("--duration", "1e9s"), "of memory, got one that takes"),
+        (("--duration", "nans"), "duration: must be > 0 ms, got nan"),
+        (("--seed", "-1"), "seed: must be an integer in 0 .. 2^64 - 1, got -1"),
+        (("--seed", str(2**64)), "seed: must be an integer in 0 .. 2^64 - 1"),
+        (("--threads", "0"), "threads: must be in 1 .. "),
+        (("--threads", "1000000"), "threads: must be in 1 .. "),
+        (("--chains", "0"), "chains: must be an integer in 1 .. 2^20, got 0"),
+        (("--chains", "10000000"), "chains: must be an integer in 1 .. 2^20, got 10000000"),
+        (("--dt", "0"), "dt: must be > 0 ms, got 0.0"),
+        (("--dt", "nan"), "dt: must be > 0 ms, got nan"),
+        (("--burn-in=-1s",), "burn_in: must be >= 0 ms, got -1000.0"),
+        (("--record", "raster"), "record: must be 'states', 'moments', 'joint' or a Record, got 'raster'"),
+        (("--resume", "none.npz"), "none.npz: can't be read: No such file or directory"),
         (("--neuron", "S9"), "preset: no set named 'S9'; known: S1, S2"),
         (("--dt", "0.3"), "must be a multiple of dt = 0.3 ms"),
         (("--rule", "magic"), "rule: no translation rule named 'magic'"),
@@ -135,3 +150,18 @@ def test_evidence_may_be_repeated_or_listed():
     assert parse_clamp(["x=y=1"]) == {"x=y": 1}
     with pytest.raises(ValidationError, match=r"clamp\['a'\]: must be given once"):
         parse_clamp(["a=1", "a=0"])
+
+
+@pytest.mark.parametrize("record", ["moments", "joint"])
+def test_a_run_can_be_recorded_without_states_and_resumed(model, tmp_path, record):
+    run = ("sample", model, "--chains", 16, "--record", record, "--duration", "500ms")
+    first = boltzspike(*run, "--checkpoint", tmp_path / "c.npz", "-o", tmp_path / "first.nc")
+    assert first.returncode == 0, first.stderr
+    assert ("D_KL" in first.stdout) == (record == "joint")
+    then = boltzspike(*run, "--resume", tmp_path / "c.npz", "-o", tmp_path / "then.nc")
+    assert then.returncode == 0, then.stderr
+    parts = [bs.read(tmp_path / name).samples for name in ("first.nc", "then.nc")]
+    assert parts[0].stop == parts[1].start
+    other = boltzspike(*run, "--resume", tmp_path / "c.npz", "--seed", 2)
+    assert other.returncode == 2
+    assert "seed: must be that of the run, 2, got 1" in other.stderr

@@ -4,7 +4,9 @@ from scipy.special import expit
 
 import boltzspike as bs
 from boltzspike import diagnostics
+from boltzspike.diagnostics import bursts
 from boltzspike.errors import ValidationError
+from boltzspike.samples import Spikes
 from boltzspike.theory.exact import all_states, exact_joint
 
 
@@ -103,3 +105,28 @@ def test_the_target_must_have_a_probability_for_every_state(random_machine):
     with pytest.raises(ValidationError, match=r"target: must be of 2\^3 probabilities"):
         diagnostics.kl_divergence(np.zeros((16, 4, 3), dtype=np.int8), exact_joint(random_machine(2)))
     assert bs.diagnostics is diagnostics
+
+
+def spike_train(steps, chain=0):
+    steps = np.asarray(steps)
+    return Spikes(
+        chain=np.full(len(steps), chain), unit=np.zeros(len(steps), dtype=int), step=steps,
+        before=np.full((chain + 1, 1), -1000), refractory_steps=np.array([10]), start=0, stop=1000,
+    )  # fmt: skip
+
+
+def test_bursts_are_cut_at_pauses_and_the_first_and_last_are_left_out():
+    # bursts of 2 | 1, 3, 1 | 2 spikes; the pauses after the three whole ones are 40 - 10, 20 - 10, 30 - 10 steps
+    train = spike_train([0, 10, 110, 150, 160, 171, 191, 221, 231])
+    found = bursts(train, dt=0.5, longest_interval=5.5)
+    assert found.bursts == 3
+    assert found.probability == pytest.approx([2 / 3, 0, 1 / 3])
+    assert found.pause[[0, 2]] == pytest.approx([12.5, 5.0])
+    assert np.isnan(found.pause[1])
+    assert np.isnan(found.pause_error).all()
+    assert len(found.intervals) == 8
+
+
+def test_a_train_without_a_whole_burst_has_no_burst_statistics():
+    with pytest.raises(ValidationError, match="bursts: needs a burst between two pauses, got 2 spikes in 1 chain"):
+        bursts(spike_train([0, 10]), dt=0.5, longest_interval=5.5)

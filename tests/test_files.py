@@ -1,8 +1,10 @@
+import dataclasses
 import json
 import os
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import boltzspike as bs
 from boltzspike.errors import ValidationError
@@ -24,13 +26,57 @@ def test_every_description_comes_back_as_it_was(tmp_path, machine, s1_calibratio
     )
     curve = bs.response(s1_calibration.neuron, s1_calibration.background, v_rest=[-51.0, -50.0])
     network = bs.translate(machine, s1_calibration, synapse=bs.Synapse(delay=0.3, plasticity="additive")).network
-    for k, what in enumerate((machine, rbm, s1_calibration, curve, network)):
+    rich = rich_network()
+    for k, what in enumerate((machine, rbm, s1_calibration, curve, network, rich)):
         path = tmp_path / f"{k}.json"
         what.save(path)
         assert bs.read(path) == what
     for what in (machine, rbm):
         what.save(tmp_path / "m.npz", force=True)
         assert bs.read(tmp_path / "m.npz") == what
+
+
+def rich_network(**changes):
+    """All that a network may have."""
+    weights = csr_array(np.array([[0, 0.001, 0], [0, 0, -0.002], [0, 0, 0]]))
+    neuron = dataclasses.replace(bs.presets.S1.neuron, refractory=bs.RandomRefractory(sd=2.0))
+    shared = [
+        bs.SharedBackground(rates=[100.0, 50.0], weights=np.full((3, 2), 0.001)),
+        bs.ReplayedBackground(times=[1.0, 2.5], sources=[0, 0], duration=9.0, weights=csr_array(np.ones((3, 1)))),
+    ]
+    schedule = [
+        bs.Piecewise(quantity="clamp", times=[3.0], values=[[1, -1]], units=[0, "z2"]),
+        bs.Wave(quantity="rate", amplitude=[5.0, 6.0, 7.0], frequency=8.0, sources=[1]),
+        bs.Wave(quantity="v_rest", amplitude=0.5, frequency=8.0, phase=0.3),
+    ]
+    return bs.SpikingNetwork(
+        **({
+            "neurons": neuron, "backgrounds": bs.presets.S1.background, "weights": weights, "shared": shared,
+            "delays": csr_array((np.array([0.5, 1.0]), weights.indices, weights.indptr)), "schedule": schedule,
+            "synapse": bs.Synapse(plasticity="tsodyks-markram", U=0.3, tau_rec=100.0),
+        } | changes)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"indices": [7, 2]}, "CSR: "),
+        ({"indptr": [0, 1]}, "CSR: "),
+        ({"data": ["a", 2]}, "CSR: "),
+        ({"shape": [3]}, ""),
+        ({"data": None}, "CSR: "),
+    ],
+)
+def test_a_damaged_sparse_matrix_is_refused(tmp_path, change, message):
+    path = tmp_path / "n.json"
+    rich_network().save(path)
+    data = json.loads(path.read_text())
+    assert data["weights"]["type"] == "CSR"
+    data["weights"] |= change
+    path.write_text(json.dumps(data))
+    with pytest.raises(ValidationError, match=f"n.json: {message}"):
+        bs.read(path)
 
 
 def test_a_result_comes_back_with_all_that_made_it(tmp_path, result):

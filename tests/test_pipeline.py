@@ -69,7 +69,7 @@ def test_evidence_is_seen_by_the_neighbours(clamping, s1_calibration):
 
 def test_a_simulated_calibration_holds_for_its_own_dt_only(random_machine, s1_calibration):
     simulated = dataclasses.replace(s1_calibration, dt=0.2)
-    with pytest.raises(ValidationError, match="dt: must be 0.2 ms, that of the simulated calibration, got 0.1"):
+    with pytest.raises(ValidationError, match="dt: must be 0.2 ms, that of the calibration, got 0.1"):
         bs.sample(random_machine(2), calibration=simulated)
 
 
@@ -79,7 +79,26 @@ def test_a_simulated_calibration_holds_for_its_own_dt_only(random_machine, s1_ca
         ({"duration": 0.0}, "duration: must be > 0 ms"),
         ({"duration": np.nan}, "duration: must be > 0 ms"),
         ({"duration": 1.0}, r"duration: must be at least 10 ms \(one draw\), got 1.0"),
-        ({"duration": 1e12}, "duration: must be short enough for this machine's .* GiB of memory"),
+        ({"duration": -1.0}, "duration: must be > 0 ms"),
+        ({"duration": 1e12}, "duration: must leave the run within this machine's .* GiB of memory.* for states"),
+        ({"duration": 1e300}, r"duration: must be at most 7.04e\+12 ms \(2\^46 steps\), got 1e\+300"),
+        ({"duration": 1e14, "record": "moments"}, "duration: must be at most 7.04e"),
+        ({"burn_in": 1e300}, "burn_in: must be at most 7.04e"),
+        ({"dt": 0.3}, "draw_every: must be a multiple of dt = 0.3 ms"),
+        ({"dt": 0.3, "draw_every": 0.3}, "tau_refrac: must be a multiple of dt = 0.3 ms"),
+        ({"dt": 0.0}, "dt: must be > 0 ms"),
+        ({"dt": -0.1}, "dt: must be > 0 ms"),
+        ({"dt": np.nan}, "dt: must be > 0 ms"),
+        ({"dt": 5.0}, "dt: must be at most"),
+        ({"seed": 2**64}, "seed: must be an integer in 0"),
+        ({"seed": 1.5}, "seed: must be an integer in 0"),
+        ({"chains": 2**21}, "chains: must be an integer in 1"),
+        ({"record": "raster"}, "record: must be 'states', 'moments', 'joint' or a Record, got 'raster'"),
+        ({"record": bs.Record(joint=(0, 2))}, r"Record.joint: must be different units in 0 .. 1, got \(0, 2\)"),
+        ({"record": bs.Record(pairs_every=0)}, "Record.pairs_every: must be None or a number of steps"),
+        ({"record": "moments", "engine": "gibbs"}, "record: must be 'states' with the engine 'gibbs'"),
+        ({"resume": "/nonexistent.npz"}, "nonexistent.npz: can't be read: No such file"),
+        ({"checkpoint": "/nonexistent/c.npz"}, "the folder '/nonexistent' does not exist"),
         ({"chains": 0}, "chains: must be an integer in 1"),
         ({"chains": 2.5}, "chains: must be an integer in 1"),
         ({"seed": -1}, "seed: must be an integer in 0"),

@@ -3,7 +3,7 @@ import pytest
 
 import boltzspike as bs
 from boltzspike.errors import ValidationError
-from boltzspike.plots import plot_probabilities, plot_response
+from boltzspike.plots import plot_bursts, plot_intervals, plot_probabilities, plot_response
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,16 @@ def test_the_residual_panel_holds_the_distance_from_the_logistic():
     assert lower.lines[0].get_ydata() == pytest.approx(np.full(7, 0.01), abs=1e-3)
     assert lower.get_xlabel() == "v_rest (mV)"
     assert plot_probabilities(["a"], np.array([0.5])).get_legend() is not None
+
+
+def test_bursts_and_intervals_are_drawn_as_given():
+    value, error = np.array([0.6, 0.3, 0.1]), np.array([0.01, 0.01, np.nan])
+    ax = plot_bursts((value, error), np.array([0.5, 0.3, 0.2]), ylabel="probability", log=True)
+    points = ax.containers[0].lines[0]
+    assert points.get_xdata().tolist() == [1, 2]  # the third has no standard error
+    assert ax.lines[0].get_ydata().tolist() == [0.5, 0.3]
+    assert ax.get_yscale() == "log"
+    intervals = np.array([10.0, 10.0, 20.0, 40.0])
+    ax = plot_intervals(intervals, 21.0)
+    assert sum(bar.get_height() for bar in ax.patches) == pytest.approx(1)
+    assert [line.get_xdata()[0] for line in ax.lines] == [20.0, 21.0]

@@ -29,7 +29,7 @@ def test_a_machine_in_reach_has_an_exact_reference(lattice):
 
 def test_gibbs_samples_are_right_within_their_errors(lattice, monkeypatch):
     truth = bs.reference(lattice, {"z3": 1}).marginals
-    monkeypatch.setattr("boltzspike.pipeline.exact_given", lambda machine, clamp: None)
+    monkeypatch.setattr("boltzspike.pipeline.references.exact_given", lambda machine, clamp: None)
     reference = bs.reference(lattice, {"z3": 1})
     assert not reference.exact
     assert reference.method.startswith("Gibbs sampling, 64 chains of")
@@ -43,7 +43,7 @@ def test_gibbs_samples_are_right_within_their_errors(lattice, monkeypatch):
 
 
 def test_chains_that_stay_in_their_modes_are_reported(monkeypatch):
-    monkeypatch.setattr("boltzspike.pipeline.exact_given", lambda machine, clamp: None)
+    monkeypatch.setattr("boltzspike.pipeline.references.exact_given", lambda machine, clamp: None)
     weights = 4.0 * (np.ones((12, 12)) - np.eye(12))
     machine = bs.BoltzmannMachine(weights=weights, biases=np.full(12, -22.0))
     with pytest.warns(BoltzspikeWarning, match="known to 0.06.* only, not to 0.002; the chains mix slowly"):

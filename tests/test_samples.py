@@ -10,9 +10,9 @@ REFRACTORY = np.array([3, 5])
 def spikes(chain, unit, step, *, before=None, chains=1, start=0, stop=20):
     before = np.full((chains, 2), -100) if before is None else np.asarray(before)
     return Spikes(
-        chain=np.array(chain),
-        unit=np.array(unit),
-        step=np.array(step),
+        chain=np.array(chain, dtype=int),
+        unit=np.array(unit, dtype=int),
+        step=np.array(step, dtype=int),
         before=before,
         refractory_steps=REFRACTORY,
         start=start,

@@ -54,3 +54,27 @@ def test_zero_rate_has_no_events():
 def test_bad_seed_is_refused(seed):
     with pytest.raises(ValidationError, match="seed: must be an integer"):
         streams.check_seed(seed)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.03, 0.3, 7.0, 499.0])
+def test_summing_the_poisson_law_counts_as_its_thresholds_do(mean):
+    words = np.concatenate([[0, 2**32 - 1], np.random.default_rng(3).integers(0, 2**32, 20_000)]).astype(np.uint64)
+    expected = np.searchsorted(streams.poisson_thresholds(mean), words, side="right")
+    # the last of 2^32 words lies beyond where the thresholds are cut
+    assert np.array_equal(streams.poisson_counts(words[2:], np.full(20_000, mean)), expected[2:])
+    assert streams.poisson_counts(words[:1], np.full(1, mean)) == expected[0]
+    assert streams.poisson_counts(words[1:2], np.full(1, mean))[0] >= expected[1] - 1
+
+
+def test_private_shared_and_refractory_words_do_not_meet():
+    chains, units = np.arange(6), np.arange(8)
+    drawn = [
+        streams.words(7, chains, units, 11, 8),
+        streams.pool_words(7, chains, 8, 11),
+        streams.refractory_words(7, chains[:, None], units, 11),
+    ]
+    together = np.concatenate([words.ravel() for words in drawn])
+    assert len(np.unique(together)) == len(together)
+    assert np.array_equal(streams.pool_words(7, chains, 13, 11)[:2, :8], streams.pool_words(7, chains[:2], 8, 11))
+    late = streams.refractory_words(7, 0, np.arange(3), 2**33 + 5)
+    assert not np.array_equal(late, streams.refractory_words(7, 0, np.arange(3), 5))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.errors import BoltzspikeWarning, CalibrationError, ValidationError
+from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFeature, ValidationError
 from boltzspike.pipeline import with_network
-from boltzspike.translation import budget, learned, teaching, tuned
+from boltzspike.translation import budget, learned, matched, teaching, tuned
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 
@@ -249,3 +249,53 @@ def test_an_error_budget_needs_lif_neurons():
     result = bs.sample(gaussian_machine(4, n=3), engine="gibbs", duration=1000)
     with pytest.raises(ValidationError, match="error_budget: needs a result of LIF neurons"):
         result.error_budget()
+
+
+def ideal_matching(**values):
+    """Return what the matched rule would take from memoryless logistic neurons."""
+    bias = np.linspace(-5.0, 5.0, 41)
+    p = 1 / (1 + np.exp(-bias))
+    plain = {"kappa": 1.0, "slope": 0.0, "bias": bias, "response": bias, "mean_trace": p, "presence": 1.0}
+    return matched.Matching(**(plain | values))
+
+
+def test_the_matched_rule_leaves_ideal_neurons_their_target():
+    machine = gaussian_machine(7)
+    weights, biases = matched.apply(ideal_matching(), machine, enumerated(machine))
+    assert np.array_equal(weights, machine.weights)
+    assert biases == pytest.approx(machine.biases, abs=1e-6)
+
+
+def test_the_matched_rule_undoes_a_shifted_and_stretched_response():
+    machine = bs.BoltzmannMachine(weights=np.zeros((2, 2)), biases=[1.0, -2.0])
+    bias = np.linspace(-5.0, 5.0, 41)
+    matching = ideal_matching(response=1.2 * bias + 0.3)
+    _, biases = matched.apply(matching, machine, enumerated(machine))
+    assert biases == pytest.approx((np.asarray(machine.biases) - 0.3) / 1.2, abs=1e-6)
+
+
+def test_the_matched_rule_holds_the_mean_drive_of_a_certain_neighbour():
+    machine = bs.BoltzmannMachine(weights=[[0.0, 1.0], [1.0, 0.0]], biases=[0.0, 40.0])
+    matching = ideal_matching(kappa=0.75, mean_trace=1.1 * ideal_matching().mean_trace)
+    weights, biases = matched.apply(matching, machine, enumerated(machine))
+    assert weights[0, 1] == pytest.approx(0.75)
+    assert biases[0] + 0.75 * 1.1 == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", [201, 202])
+def test_the_matched_rule_leaves_a_third_of_the_bias_of_the_psp_rule(seed, s1_calibration):
+    machine = gaussian_machine(seed)
+    options = {"calibration": s1_calibration, "duration": 2e4, "seed": seed}
+    plain = bs.sample(machine, rule="psp", **options).kl_divergence()
+    better = bs.sample(machine, rule="matched", **options).kl_divergence()
+    assert better.bias + 2 * better.error < plain.bias / 3
+
+
+def test_the_matched_rule_names_what_it_cannot_treat(s1_calibration):
+    neuron = dataclasses.replace(s1_calibration.neuron, tau_syn_inh=5.0)
+    other = dataclasses.replace(s1_calibration, neuron=neuron)
+    with pytest.raises(UnsupportedFeature, match="tau_syn_inh = 5 ms"):
+        bs.translate(gaussian_machine(1), other, rule="matched")
+    facilitating = bs.Synapse(plasticity="tsodyks-markram", U=0.5, tau_rec=13.0, tau_fac=5.0)
+    with pytest.raises(UnsupportedFeature, match="U = 1 and tau_fac = 0"):
+        bs.translate(gaussian_machine(1), s1_calibration, rule="matched", synapse=facilitating)

@@ -10,19 +10,23 @@ A description goes in on the left, samples with honest error bars come out on th
 """
 
 from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
+from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.errors import (
     BoltzspikeError,
     BoltzspikeWarning,
     CalibrationError,
+    Interrupted,
     MissingDependency,
     UnsupportedFeature,
     ValidationError,
 )
-from boltzspike.model import presets
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model import networks, presets
+from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
+from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
+from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline import (
     calibrate,
@@ -35,33 +39,47 @@ from boltzspike.pipeline import (
     sample,
     tune,
 )
+from boltzspike.posterior import PosteriorResult
 from boltzspike.result import Reference, Result
+from boltzspike.samples import Record
 from boltzspike.translation import Translation, translate
 
 __all__ = [
     "LIF",
+    "BayesianNetwork",
     "BoltzmannMachine",
     "BoltzspikeError",
     "BoltzspikeWarning",
     "Calibration",
     "CalibrationError",
+    "Compiled",
     "CurrentLIF",
+    "Interrupted",
     "MissingDependency",
     "NetworkCalibration",
+    "Piecewise",
     "PoissonBackground",
+    "PosteriorResult",
+    "RandomRefractory",
+    "Record",
     "Reference",
+    "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
     "Result",
+    "SharedBackground",
     "SpikingNetwork",
     "Synapse",
     "Translation",
     "UnsupportedFeature",
     "ValidationError",
+    "Wave",
     "calibrate",
     "calibrate_many",
     "calibrate_network",
+    "compile_bayes",
     "design",
+    "networks",
     "presets",
     "read",
     "reference",

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from boltzspike.errors import CalibrationError, require
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, at_control, synaptic_shares
 from boltzspike.model.description import Array, Given, Saved, description, frozen_array, set_field
-from boltzspike.model.neuron import Control, Neuron, with_control
+from boltzspike.model.neuron import CONTROL_UNITS, Control, Neuron, with_control
 from boltzspike.model.synapse import Synapse
 from boltzspike.theory.logistic import fit_logistic
 from boltzspike.theory.membrane import jumps, leverage, membrane_statistics
@@ -29,9 +29,9 @@ class ResponseCurve(Saved):
     tau_refrac: ms
     method: str
     dt: ms | None = None
-    """Time step of a simulation; ``None`` for theory, which has none."""
+    """Time step of the simulation, or for which the theory was asked; ``None``: continuous time."""
     control: str = "mu"
-    """What ``x`` is: ``"v_rest"``, ``"i_offset"`` or ``"mu"``."""
+    """What ``x`` is: ``"v_rest"``, ``"i_offset"``, ``"balance"`` or ``"mu"``."""
     x: Given = None
     """The control variable, shape (m,); ``None``: mu itself."""
 
@@ -114,7 +114,11 @@ class Calibration(Saved):
     max_deviation: float
     method: str
     dt: ms | None = None
-    """Time step of the simulated sweep; ``None``: from theory."""
+    """Time step that it holds for; ``None``: continuous time, any dt to within the error of docs/theory.md."""
+    points: int = 0
+    """Number of points of the response curve."""
+    simulated: ms = 0.0
+    """Biological time of the simulated sweep, all points and chains together; 0: from theory."""
     version: str = ""
     """boltzspike version that made it."""
     network: NetworkCalibration | None = None
@@ -122,9 +126,8 @@ class Calibration(Saved):
 
     def __post_init__(self) -> None:
         """Validate."""
-        require(
-            self.control in ("v_rest", "i_offset"), "Calibration.control", "'v_rest' or 'i_offset'", self.control
-        )
+        known = self.control in CONTROL_UNITS
+        require(known, "Calibration.control", f"one of {', '.join(CONTROL_UNITS)}", self.control)
         require(np.isfinite(self.u0), "Calibration.u0", "a finite number of mV", self.u0)
         require(np.isfinite(self.alpha) and self.alpha > 0, "Calibration.alpha", "> 0 mV", self.alpha)
 
@@ -132,11 +135,31 @@ class Calibration(Saved):
         """Return the value of the control variable at which the neuron has the Boltzmann bias ``bias``."""
         mu = membrane_statistics(self.neuron, self.background).mu
         step = (self.u0 + self.alpha * bias - mu) / leverage(self.neuron, self.background, self.control)
-        return float(getattr(self.neuron, self.control) + step)
+        return control_value(self.neuron, self.control) + step
 
     def biased(self, bias: float) -> Neuron:
-        """Return the neuron whose logistic sits at the Boltzmann bias ``bias``."""
-        return with_control(self.neuron, self.control, self.control_at(bias))
+        """Return the neuron whose logistic sits at the Boltzmann bias ``bias``; see ``background_at``."""
+        return at_control(self.neuron, self.background, self.control, self.control_at(bias))[0]
+
+    def background_at(self, bias: float) -> PoissonBackground:
+        """Return the background of the neuron biased by ``bias``: another one if ``control`` is the balance."""
+        if self.control != "balance":
+            return self.background
+        return at_control(self.neuron, self.background, self.control, self.control_at(bias))[1]
+
+    @property
+    def bias_range(self) -> tuple[float, float]:
+        """Least and greatest bias that the control variable can bring; infinite except for the balance."""
+        if self.control != "balance":
+            return -np.inf, np.inf
+        excitatory, inhibitory = synaptic_shares(self.neuron, self.background)
+        step, middle = self.alpha_control, self.control_at(0.0)
+        return (-excitatory - middle) / step, (inhibitory - middle) / step
+
+    @property
+    def u0_control(self) -> float:
+        """Value of the control variable at which p(z=1) is one half, in its units."""
+        return self.control_at(0.0)
 
     def same_neuron(self, other: Calibration) -> bool:
         """Return whether both are of one neuron and background, but for the bias, and agree on u0 and alpha."""
@@ -153,7 +176,7 @@ class Calibration(Saved):
 
     @property
     def alpha_control(self) -> float:
-        """Alpha in units of the control variable (mV of v_rest or nA of i_offset)."""
+        """Alpha in units of the control variable: mV of v_rest, nA of i_offset, or share of the input moved."""
         return self.alpha / leverage(self.neuron, self.background, self.control)
 
     @property
@@ -161,6 +184,9 @@ class Calibration(Saved):
         """What this neuron and background are good for."""
         return regime_verdict(self)
 
+
+_WANTED_BIAS = 5.0
+"""A control variable should reach biases of +- this."""
 
 Regime = Literal["sampling", "borderline", "not sampling"]
 
@@ -177,14 +203,25 @@ class Verdict:
         return f"{self.regime}: " + "; ".join(self.reasons)
 
 
+def control_value(neuron: Neuron, control: Control) -> float:
+    """Return the value that the control variable has now; a background as it is has the balance 0."""
+    return 0.0 if control == "balance" else float(getattr(neuron, control))
+
+
 def calibration_from_curve(
-    curve: ResponseCurve, neuron: Neuron, background: PoissonBackground, *, control: Control, version: str
+    curve: ResponseCurve,
+    neuron: Neuron,
+    background: PoissonBackground,
+    *,
+    control: Control,
+    version: str,
+    simulated: float = 0.0,
 ) -> Calibration:
     """Fit the logistic to a response curve.
 
-    The error of u0 and alpha joins the misfit of the logistic with the error of the curve: in a simulation the
-    standard errors enter the fit as weights; for a theory, a common error d of p moves u0 by up to 4 alpha d
-    and alpha by up to as much.
+    The error of u0 and alpha joins the misfit of the logistic with the error of the curve: the standard errors of
+    a simulation propagate; for a theory, a common error d of p moves u0 by up to 4 alpha d and alpha by up to as
+    much. ``simulated`` is the biological time that the curve took, ms.
 
     Raises
     ------
@@ -198,9 +235,9 @@ def calibration_from_curve(
             f"calibrate: the neuron {what}: p(z=1) runs from {p.min():.3g} to {p.max():.3g} over mean potentials "
             f"from {mu.min():.4g} to {mu.max():.4g} mV; it must cross one half"
         )
-    simulated = curve.dt is not None
-    fit = fit_logistic(mu, p, error if simulated else None)
-    systematic = 0.0 if simulated else 4 * fit.alpha * float(error.max())
+    measured = curve.method == "simulation"
+    fit = fit_logistic(mu, p, error if measured else None)
+    systematic = 0.0 if measured else 4 * fit.alpha * float(error.max())
     return Calibration(
         neuron=neuron,
         background=background,
@@ -213,6 +250,8 @@ def calibration_from_curve(
         max_deviation=fit.max_deviation,
         method=curve.method,
         dt=curve.dt,
+        points=len(mu),
+        simulated=simulated,
         version=version,
     )
 
@@ -245,6 +284,19 @@ def regime_verdict(calibration: Calibration) -> Verdict:
         faults.append(
             f"v_rest hardly moves the neuron ({ratio:.2g} mV per mV; one unit of bias takes "
             f"{calibration.alpha_control:.3g} mV): bias it by current, control='i_offset'"
+        )
+    if calibration.control == "balance":
+        low, high = calibration.bias_range
+        if low > -_WANTED_BIAS or high < _WANTED_BIAS:
+            faults.append(
+                f"the balance of the background reaches biases from {low:.3g} to {high:.3g} only: raise the "
+                "rates, or bias the neuron by current, control='i_offset'"
+            )
+        ends = [max(low, -_WANTED_BIAS), min(high, _WANTED_BIAS)]
+        sigma = [membrane_statistics(neuron, calibration.background_at(bias)).sigma for bias in ends]
+        notes.append(
+            f"sigma goes from {sigma[0]:.3g} to {sigma[1]:.3g} mV as the balance goes from bias {ends[0]:.2g} to "
+            f"{ends[1]:.2g}"
         )
     notes.append(
         f"response within {calibration.rms:.2g} (RMS), {calibration.max_deviation:.2g} (max) of a logistic"

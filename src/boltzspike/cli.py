@@ -13,8 +13,11 @@ import typer
 
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
+    from boltzspike.compilation import Compiled
+    from boltzspike.diagnostics import BurstStatistics
     from boltzspike.model.boltzmann import Machine
     from boltzspike.pipeline import Progress
+    from boltzspike.posterior import PosteriorResult
     from boltzspike.result import Result
     from boltzspike.translation import Translation
     from boltzspike.translation.budget import Budget
@@ -26,9 +29,20 @@ app = typer.Typer(
     help="Neural sampling with leaky integrate-and-fire neurons in the high-conductance state.",
 )
 
-Model = Annotated[Path, typer.Argument(help="Boltzmann machine or RBM (JSON or npz).", show_default=False)]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        help="Boltzmann machine, RBM or Bayesian network: any format of docs/models.md.", show_default=False
+    ),
+]
 NeuronOption = Annotated[str, typer.Option(help="Preset (S1, S2, S5a, thesis, dodo) or a calibration file.")]
 Clamp = Annotated[list[str], typer.Option(help="Evidence NAME=0 or NAME=1; may be repeated.", show_default=False)]
+Evidence = Annotated[
+    list[str],
+    typer.Option(
+        help="Evidence about a Bayesian network, VARIABLE=STATE,...; may be repeated.", show_default=False
+    ),
+]
 Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e4ms or 2min.")]
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
@@ -39,7 +53,21 @@ Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to wri
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
 Plot = Annotated[Path | None, typer.Option(help="Picture to draw (.png, .svg, .pdf).", show_default=False)]
 ControlOption = Annotated[
-    str | None, typer.Option(help="Bias variable, v_rest or i_offset; default: the preset's.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Bias variable: v_rest, i_offset, or balance (of excitation and inhibition in the background); "
+        "default: the preset's.",
+        show_default=False,
+    ),
+]
+GridDt = Annotated[
+    float | None,
+    typer.Option(
+        "--dt",
+        help="Time step in ms, of a simulation (default 0.1) or for which the density is to hold (default: "
+        "continuous time).",
+        show_default=False,
+    ),
 ]
 
 SHOWN_UNITS = 20
@@ -49,6 +77,13 @@ SHOWN_UNITS = 20
 def sample(
     model: Model,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    evidence: Evidence = [],  # noqa: B006
+    route: Annotated[
+        str, typer.Option(help="How a Bayesian network is compiled: fitted, monomials, assignments.")
+    ] = "fitted",
+    encoding: Annotated[
+        str, typer.Option(help="Of variables of many states: one-hot, domain-wall, bits.")
+    ] = "one-hot",
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
@@ -63,48 +98,85 @@ def sample(
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
+    record: Annotated[
+        str, typer.Option(help="states: of every draw; moments or joint: counts, in memory that does not grow.")
+    ] = "states",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File for the state at the end, to resume from.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the same run to go on from.", show_default=False)
+    ] = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
-    """Sample a Boltzmann machine with spiking neurons and compare with the exact distribution."""
+    """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer.
+
+    Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial;
+    the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing.
+    """
     from boltzspike import pipeline
+    from boltzspike.compilation import Compiled
+    from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import check_writable
     from boltzspike.model.synapse import Synapse
+    from boltzspike.posterior import PosteriorResult
 
     if output is not None:
         check_writable(output, force=force)
-    machine = _read_machine(model)
-    evidence = parse_clamp(clamp)
+    machine = _read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = _calibration(neuron)
     regime = calibration.verdict.regime
     by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
-    print(f"{machine.n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+    n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
+    print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+    stopped = None
     with _progress_bar("sampling") as progress:
-        result = pipeline.sample(
-            machine,
-            calibration=calibration,
-            duration=biological,
-            chains=chains,
-            seed=seed,
-            rule=_read_rule(rule),
-            synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
-            engine=engine,
-            dt=dt,
-            clamp=evidence,
-            clamping=clamping,
-            burn_in=discarded,
-            threads=threads,
-            progress=progress,
-        )
-    _print_result(result, all_units=all_units)
-    if budget:
-        _print_budget(result.error_budget(threads=threads))
+        try:
+            result = pipeline.sample(
+                machine,
+                calibration=calibration,
+                duration=biological,
+                chains=chains,
+                seed=seed,
+                rule=_read_rule(rule),
+                synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
+                engine=engine,
+                dt=dt,
+                clamp=parse_clamp(clamp),
+                clamping=clamping,
+                burn_in=discarded,
+                record=record,
+                checkpoint=checkpoint,
+                resume=resume,
+                threads=threads,
+                progress=progress,
+            )
+        except Interrupted as stop:
+            result, stopped = stop.result, stop
     if output is not None:
         result.save(output, force=force)
+    if stopped is not None:
+        done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
+        print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
+    try:
+        if isinstance(result, PosteriorResult):
+            _print_posterior(result, all_units=all_units)
+        else:
+            _print_result(result, all_units=all_units)
+    except ValidationError as error:
+        if stopped is None:
+            raise
+        print(f"too short for a table ({error})")
+    if budget and stopped is None:
+        _print_budget(result.error_budget(threads=threads))
+    if output is not None:
         print(f"wrote {output}")
+    if stopped is not None:
+        raise typer.Exit(128 + stopped.signal)
 
 
 @app.command()
@@ -194,7 +266,7 @@ def calibrate(
     duration: Duration = "100s",
     chains: Chains = 16,
     seed: Seed = 1,
-    dt: Dt = 0.1,
+    dt: GridDt = None,
     engine: EngineOption = "numba",
     threads: Threads = None,
     plot: Plot = None,
@@ -202,6 +274,8 @@ def calibrate(
     force: Force = False,
 ) -> None:
     """Find the logistic of a neuron under its background: u0 and alpha, with errors and a verdict."""
+    import numpy as np
+
     from boltzspike import pipeline
     from boltzspike.files import check_writable
     from boltzspike.model.synapse import Synapse
@@ -218,16 +292,26 @@ def calibrate(
         with _progress_bar("learning from networks") as progress:
             calibration = pipeline.calibrate_network(
                 calibration, synapse=Synapse(plasticity=plasticity),  # type: ignore[arg-type]  # validated there
-                networks=networks, dt=dt, seed=seed, engine=engine, threads=threads, progress=progress,
+                networks=networks, dt=dt or 0.1, seed=seed, engine=engine, threads=threads, progress=progress,
             )  # fmt: skip
     _report_calibration(calibration, output, force=force)
     if plot is not None:
-        x: Any = [calibration.control_at(bias) for bias in range(-6, 7)]
+        low, high = calibration.bias_range
+        x: Any = [
+            calibration.control_at(bias)
+            for bias in np.linspace(-6, 6, 13 if method == "simulation" else 37)
+            if low <= bias <= high
+        ]
+        length = parse_time(duration, "duration")
         curve = pipeline.response(
-            cell, background, method=method, duration=parse_time(duration, "duration"), chains=chains, seed=seed,
-            dt=dt, engine=engine, threads=threads, **{chosen: x},
+            cell, background, method=method, duration=length, chains=chains, seed=seed, dt=dt, engine=engine,
+            threads=threads, **{chosen: x},
         )  # fmt: skip
-        _draw_response([curve], calibration, plot, force=force)
+        measured = pipeline.burst_statistics(
+            calibration.biased(0.0), calibration.background_at(0.0), duration=length, chains=chains, seed=seed,
+            dt=dt or 0.1, engine=engine, threads=threads,
+        )  # fmt: skip
+        _draw_response([curve], calibration, measured, plot, force=force)
         print(f"wrote {plot}")
 
 
@@ -257,12 +341,22 @@ def design(
 
 
 def _report_calibration(calibration: Calibration, output: Path | None, *, force: bool) -> None:
-    unit = "mV" if calibration.control == "v_rest" else "nA"
-    print(f"u0     {calibration.u0:.4f} +- {calibration.u0_error:.2g} mV of mean potential")
-    print(f"alpha  {calibration.alpha:.4f} +- {calibration.alpha_error:.2g} mV of mean potential")
-    print(f"p = 1/2 at {calibration.control} = {calibration.control_at(0.0):.5g} {unit}; ", end="")
-    print(f"one unit of bias takes {calibration.alpha_control:.4g} {unit}")
-    print(f"method {calibration.method}" + (f", dt {calibration.dt:g} ms" if calibration.dt else ""))
+    from boltzspike.model.neuron import CONTROL_UNITS
+
+    ratio = calibration.alpha_control / calibration.alpha
+    errors = calibration.u0_error, calibration.alpha_error
+    unit = CONTROL_UNITS[calibration.control]
+    rows = [
+        [name, f"{value:.4f}", f"{error:.2g}", f"{at:.5g}", f"{error * ratio:.2g}"]
+        for name, value, at, error in (
+            ("u0", calibration.u0, calibration.u0_control, errors[0]),
+            ("alpha", calibration.alpha, calibration.alpha_control, errors[1]),
+        )
+    ]
+    _print_table(["", "mean potential (mV)", "+-", f"{calibration.control} ({unit})", "+-"], rows)
+    grid = f", dt {calibration.dt:g} ms" if calibration.dt else ""
+    spent = f", {calibration.simulated / 1e3:g} s simulated" if calibration.simulated else ""
+    print(f"method {calibration.method}{grid}, {calibration.points} points{spent}")
     print(f"regime {calibration.verdict}")
     if (learned := calibration.network) is not None:
         print(f"network rule learned from {learned.networks} networks; D_KL expected on a family not among them:")
@@ -286,7 +380,7 @@ def response(
     duration: Duration = "10s",
     chains: Chains = 16,
     seed: Seed = 1,
-    dt: Dt = 0.1,
+    dt: GridDt = None,
     engine: EngineOption = "numba",
     threads: Threads = None,
     plot: Plot = None,
@@ -299,6 +393,7 @@ def response(
 
     from boltzspike import pipeline
     from boltzspike.files import check_writable, save
+    from boltzspike.model.neuron import CONTROL_UNITS
 
     if output is not None:
         check_writable(output, force=force)
@@ -314,8 +409,7 @@ def response(
         )
         for name in method
     ]  # fmt: skip
-    unit = "mV" if chosen == "v_rest" else "nA"
-    header = [f"{chosen} ({unit})", "mean (mV)", "logistic"]
+    header = [f"{chosen} ({CONTROL_UNITS[calibration.control]})", "mean (mV)", "logistic"]
     for curve in curves:
         header += [curve.method, "+-"]
     rows = []
@@ -329,7 +423,11 @@ def response(
         save(curves[0], output, force=force)
         print(f"wrote {output}")
     if plot is not None:
-        _draw_response(curves, calibration, plot, force=force)
+        measured = pipeline.burst_statistics(
+            calibration.biased(0.0), calibration.background_at(0.0), duration=parse_time(duration, "duration"),
+            chains=chains, seed=seed, dt=dt or 0.1, engine=engine, threads=threads,
+        )  # fmt: skip
+        _draw_response(curves, calibration, measured, plot, force=force)
         print(f"wrote {plot}")
 
 
@@ -399,6 +497,38 @@ def parse_clamp(items: list[str]) -> dict[int | str, int]:
     return clamp
 
 
+def parse_evidence(items: list[str]) -> dict[str, str]:
+    """Return ``{variable: state}`` from ``VARIABLE=STATE``; several may share an item, parted by commas.
+
+    A comma belongs to a state's name where no ``=`` follows it before the next one.
+
+    Examples
+    --------
+    >>> parse_evidence(["dysp=yes,xray=no", "age=[0,5)"])
+    {'dysp': 'yes', 'xray': 'no', 'age': '[0,5)'}
+    """
+    from boltzspike.errors import ValidationError
+
+    parts: list[str] = []
+    for text in items:
+        first = True
+        for part in text.split(","):
+            if "=" in part or first:
+                parts.append(part)
+            else:
+                parts[-1] += f",{part}"
+            first = False
+    evidence: dict[str, str] = {}
+    for part in parts:
+        variable, equals, state = part.partition("=")
+        if not (variable and equals and state):
+            raise ValidationError(f"evidence: must be VARIABLE=STATE, got {part!r}")
+        if variable in evidence:
+            raise ValidationError(f"evidence[{variable!r}]: must be given once, got twice")
+        evidence[variable] = state
+    return evidence
+
+
 def _neuron(name: str, control: str | None) -> tuple[Any, Any, Any]:
     """Return the neuron, background and bias variable of a preset or of a calibration file."""
     from boltzspike.model import presets
@@ -432,6 +562,22 @@ def _read_machine(path: Path) -> Machine:
     if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
         raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
     return machine
+
+
+def _read_target(path: Path, evidence: dict[str, str], *, route: str, encoding: str) -> Machine | Compiled:
+    """Return the machine in a file, or the Bayesian network in it compiled under the evidence."""
+    from boltzspike.compilation import compile_bayes
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.bayesnet import BayesianNetwork
+    from boltzspike.pipeline import read
+
+    if isinstance(network := read(path), BayesianNetwork):
+        compiled = compile_bayes(network, evidence, route=route, encoding=encoding)
+        print(compiled.report)
+        return compiled
+    if evidence:
+        raise ValidationError("evidence: is for Bayesian networks; a machine takes --clamp NAME=0 or NAME=1")
+    return _read_machine(path)
 
 
 def _read_rule(rule: str | None) -> str | Translation | None:
@@ -469,20 +615,44 @@ def _check_picture(path: Path | None, *, force: bool) -> None:
         check_writable(path, force=force)
 
 
-def _draw_response(curves: list[ResponseCurve], calibration: Calibration, path: Path, *, force: bool) -> None:
+def _draw_response(
+    curves: list[ResponseCurve], calibration: Calibration, measured: BurstStatistics, path: Path, *, force: bool
+) -> None:
+    """Draw the curves with their residuals, and beside them bursts, pauses and intervals at p = 1/2."""
     import numpy as np
     from scipy.special import expit
 
     from boltzspike import plots
     from boltzspike.files import writing
+    from boltzspike.model.neuron import CONTROL_UNITS
+    from boltzspike.theory.predict import predict_bursts, predict_interval
 
-    biases = np.linspace(-6, 6, 300)
+    low, high = calibration.bias_range
+    biases = np.linspace(max(low, -6), min(high, 6), 300)
     logistic = np.array([calibration.control_at(b) for b in biases]), expit(biases)
-    xlabel = f"{calibration.control} ({'mV' if calibration.control == 'v_rest' else 'nA'})"
-    figure = plots.new_figure(figsize=(6.4, 5.6))
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    drawn = {c.method: (c.x, c.p, c.error if c.dt is not None else None) for c in curves}
+    xlabel = f"{calibration.control} ({CONTROL_UNITS[calibration.control]})"
+    figure = plots.new_figure(figsize=(9.6, 5.6))
+    left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1], squeeze=False)[0]
+    upper, lower = left.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    drawn = {c.method: (c.x, c.p, c.error if c.method == "simulation" else None) for c in curves}
     plots.plot_response(drawn, logistic, xlabel=xlabel, ax=upper, residual_ax=lower)
+    neuron, background = calibration.biased(0.0), calibration.background_at(0.0)
+    lengths, pauses, intervals = right.subplots(3, 1)
+    terms = predict_bursts(neuron, background, calibration.u0, len(measured.probability))
+    plots.plot_bursts(
+        (measured.probability, measured.probability_error), terms.probability[0] if terms else None,
+        ylabel="probability", log=True, ax=lengths,
+    )  # fmt: skip
+    plots.plot_bursts(
+        (measured.pause, measured.pause_error),
+        terms.quiescence[0] if terms else None,
+        ylabel="mean pause (ms)",
+        ax=pauses,
+    )
+    plots.plot_intervals(measured.intervals, predict_interval(neuron, background, calibration.u0), ax=intervals)
+    lengths.set_title(
+        f"bursts, pauses and intervals at {calibration.control} = {calibration.u0_control:.4g}", size=9
+    )
     with writing(path, force=force) as partial:
         figure.savefig(partial, format=path.suffix.lstrip("."), dpi=130)
 
@@ -513,7 +683,7 @@ def _print_result(result: Result, *, all_units: bool) -> None:
         f"marginals: RMS difference from {name} {difference:.4f}, of which sampling noise {noise:.4f} "
         f"({'exact' if truth.exact else 'reference'} by {truth.method})"
     )
-    if len(order) <= SHOWN_UNITS:
+    if len(order) <= SHOWN_UNITS and _has_joint(result):
         d = result.kl_divergence()
         print(
             f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
@@ -525,10 +695,22 @@ def _print_result(result: Result, *, all_units: bool) -> None:
     if len(moving):
         print(f"effective samples: {moving.min():.0f} (least) .. {np.median(moving):.0f} (median)", end="")
         print(f"; {constant} unit(s) never changed" if constant else "")
+    _print_speed(result)
+
+
+def _print_speed(result: Result) -> None:
     how = result.configuration
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
     print(f"engine: {how['engine']}, {how['approximation']}")
+
+
+def _has_joint(result: Result) -> bool:
+    """Tell whether what was recorded gives D_KL with an error."""
+    from boltzspike.diagnostics import MIN_BLOCKS
+
+    counted = result.samples.gathered.joint
+    return result.samples.packed is not None or (counted is not None and len(counted.steps) >= MIN_BLOCKS)
 
 
 def _print_budget(budget: Budget) -> None:
@@ -539,13 +721,49 @@ def _print_budget(budget: Budget) -> None:
     _print_table(["where D_KL comes from", "share", "+-"], rows)
 
 
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
+def _print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
+    import numpy as np
+
+    sampled, error, truth = result.posterior(), result.posterior_error(), result.exact_posterior()
+    off = {v: max(abs(sampled[v][s] - truth[v][s]) for s in sampled[v]) if truth else 0.0 for v in sampled}
+    shown = list(sampled)
+    if len(shown) > SHOWN_UNITS and not all_units:
+        kept = sorted(shown, key=lambda v: -off[v])[:SHOWN_UNITS]
+        shown = [v for v in shown if v in kept]
+    rows = []
+    for v in shown:
+        for s, p in sampled[v].items():
+            row = [v, s, f"{p:.4f}", f"{error[v][s]:.4f}"]
+            rows.append([*row, f"{truth[v][s]:.4f}", f"{p - truth[v][s]:+.4f}"] if truth else row)
+    _print_table(
+        ["variable", "state", "sampled", "+-", *(["exact", "difference"] if truth else [])], rows, words=2
+    )
+    if len(shown) < len(sampled):
+        which = "farthest from exact" if truth else "first"
+        print(f"({len(shown)} of {len(sampled)} variables, those {which}; --all shows every one)")
+    if truth:
+        differences = [abs(sampled[v][s] - truth[v][s]) for v in sampled for s in sampled[v]]
+        print(
+            f"posterior: mean difference from exact {np.mean(differences):.4f}, largest {max(differences):.4f}; "
+            f"log p(evidence) = {result.log_evidence:.4f}"
+        )
+    else:
+        print("exact posterior: out of reach of elimination for this network")
+    invalid = max(result.invalid().values(), default=0.0)
+    if invalid:
+        print(f"draws in which a variable showed no state: at most {invalid:.2g} (left out)")
+    print(f"mixing: {result.mixing()}")
+    _print_speed(result)
+
+
+def _print_table(header: list[str], rows: list[list[str]], *, words: int = 1) -> None:
+    """Print columns, the first ``words`` of them left-justified."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for k, title in enumerate(header):
-        table.add_column(title, justify="left" if k == 0 else "right", no_wrap=True)
+        table.add_column(title, justify="left" if k < words else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     needed = sum(max(len(cell) for cell in column) + 2 for column in zip(header, *rows))

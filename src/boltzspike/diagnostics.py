@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from boltzspike.errors import ValidationError, require
-from boltzspike.samples import joint_counts
+from boltzspike.samples import Spikes, joint_counts
 
 Array = np.ndarray
 MIN_BLOCKS = 16
@@ -66,17 +66,18 @@ def marginals(states: Array) -> Array:
 
 def marginals_error(states: Array) -> Array:
     """Return the standard error of ``marginals``, shape (units,)."""
-    return _standard_error(blocks(states).mean(axis=1, dtype=np.float64))
+    return standard_error(blocks(states).mean(axis=1, dtype=np.float64))
 
 
 def pairs(states: Array) -> Array:
     """Return the share of draws with z_k = z_j = 1, shape (units, units)."""
-    return _block_pairs(states).mean(axis=0)
+    return _pair_moments(states)[0]
 
 
 def pairs_error(states: Array) -> Array:
     """Return the standard error of ``pairs``, shape (units, units)."""
-    return _standard_error(_block_pairs(blocks(states)))
+    _, squares, number = _pair_moments(blocks(states))
+    return np.asarray(np.sqrt(squares / (number - 1) / number))
 
 
 def joint(states: Array) -> Array:
@@ -87,7 +88,7 @@ def joint(states: Array) -> Array:
 
 def joint_error(states: Array) -> Array:
     """Return the standard error of ``joint``, shape (2^n,)."""
-    return _standard_error(_block_joint(states))
+    return standard_error(block_joint(states))
 
 
 def effective_samples(states: Array) -> Array:
@@ -119,7 +120,11 @@ def kl_divergence(states: Array, target: Array) -> KLDivergence:
     """
     n = states.shape[-1]
     require(target.shape == (2**n,), "target", f"of 2^{n} probabilities", target.shape)
-    per_block = _block_joint(states)
+    return kl_of_blocks(block_joint(states), target)
+
+
+def kl_of_blocks(per_block: Array, target: Array) -> KLDivergence:
+    """Compare the joint distributions of independent blocks, (blocks, 2^n), with a target."""
     number = len(per_block)
     sampled = per_block.mean(axis=0)
     seen = sampled > 0
@@ -155,15 +160,83 @@ def _kl(p: Array, q: Array) -> float:
     return float(np.sum(p[support] * np.log(p[support] / q[support])))
 
 
-def _standard_error(per_block: Array) -> Array:
+def standard_error(per_block: Array) -> Array:
+    """Return the standard error of the mean over independent blocks (blocks, ...)."""
     return np.asarray(per_block.std(axis=0, ddof=1) / np.sqrt(len(per_block)))
 
 
-def _block_joint(states: Array) -> Array:
+def block_joint(states: Array) -> Array:
+    """Return the joint distributions of independent blocks of states, (blocks, 2^n)."""
     counts = joint_counts(blocks(states))
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
-def _block_pairs(states: Array) -> Array:
-    z = states.astype(np.float32)
-    return np.stack([(block.T @ block).astype(np.float64) / len(block) for block in z])
+def _pair_moments(per_block: Array) -> tuple[Array, Array, int]:
+    """Return the mean over blocks of p(z_k = z_j = 1), the sum of squares about it, and the number of blocks.
+
+    Block by block (Welford's recursion): a matrix of each would take more memory than the states.
+    """
+    n = per_block.shape[-1]
+    mean, squares = np.zeros((n, n)), np.zeros((n, n))
+    for k, states in enumerate(per_block):
+        z = states.astype(np.float32)
+        off = (z.T @ z).astype(np.float64) / len(z) - mean
+        mean += off / (k + 1)
+        squares += off**2 * (k / (k + 1))
+    return mean, squares, len(per_block)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BurstStatistics:
+    """Inter-spike intervals of one neuron, and the bursts and pauses that they fall into."""
+
+    intervals: Array
+    """Every interval, ms, shape (intervals,)."""
+    longest_interval: float
+    """A burst goes on while the interval is at most this, ms."""
+    probability: Array
+    """P_n: share of the bursts that have n spikes, n = 1 .. the longest one, shape (N,)."""
+    probability_error: Array
+    """Its standard error, bursts taken as independent."""
+    pause: Array
+    """T_n: mean pause after a burst of n spikes (its last interval less tau_refrac), ms, (N,); NaN for none."""
+    pause_error: Array
+    """Its standard error; NaN with fewer than ten bursts, which do not tell one."""
+    bursts: int
+    """Number of bursts, the first and the last of each chain not counted."""
+
+
+def bursts(spikes: Spikes, *, dt: float, longest_interval: float) -> BurstStatistics:
+    """Return the burst statistics of the spikes of one unit.
+
+    Raises
+    ------
+    ValidationError
+        With more than one unit, or where no burst lies between two pauses.
+    """
+    require(spikes.n_units == 1, "bursts", "of one unit", f"{spikes.n_units} units")
+    interval = np.diff(spikes.step) * dt
+    broken = np.diff(spikes.chain) != 0
+    last = np.flatnonzero(broken | (interval > longest_interval + dt / 2))  # spikes that end a burst, or a chain
+    whole = ~broken[last[1:]] & ~broken[last[:-1]]
+    length, pause = np.diff(last)[whole], interval[last[1:]][whole] - float(spikes.refractory_steps[0]) * dt
+    if not len(length):
+        raise ValidationError(
+            f"bursts: needs a burst between two pauses, got {len(spikes.step)} spikes in {spikes.n_chains} "
+            "chain(s); run longer, or nearer to p = 1/2"
+        )
+    count = np.bincount(length)[1:]
+    share = count / len(length)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.bincount(length, pause)[1:] / count
+        variance = np.bincount(length, (pause - mean[length - 1]) ** 2)[1:] / (count - 1)
+        error = np.where(count >= 10, np.sqrt(variance / count), np.nan)
+    return BurstStatistics(
+        intervals=interval[~broken],
+        longest_interval=longest_interval,
+        probability=share,
+        probability_error=np.sqrt(share * (1 - share) / len(length)),
+        pause=mean,
+        pause_error=error,
+        bursts=len(length),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class BoltzspikeError(Exception):
@@ -24,6 +25,21 @@ class MissingDependency(BoltzspikeError, ImportError):
 
 class CalibrationError(BoltzspikeError):
     """No logistic can be fitted to this neuron and background."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM stopped ``sample``; ``result`` holds what was sampled until then.
+
+    It is no ``BoltzspikeError``, and ends loops as any Ctrl-C does. At a prompt, or in a notebook, the result is
+    ``sys.last_value.result``.
+    """
+
+    def __init__(self, message: str, *, signal: int, result: Any = None) -> None:
+        super().__init__(message)
+        self.signal = signal
+        """Number of the signal."""
+        self.result = result
+        """A ``Result`` whose ``configuration["partial"]`` is true."""
 
 
 class BoltzspikeWarning(UserWarning):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ import msgspec
 import numpy as np
 
 from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
-from boltzspike.errors import ValidationError, suggestion
-from boltzspike.model.background import PoissonBackground
+from boltzspike.errors import ValidationError, require, suggestion
+from boltzspike.formats import bayes, ising
+from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
+from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+from boltzspike.model.description import is_sparse
 from boltzspike.model.network import SpikingNetwork
-from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
+from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
+from boltzspike.recorded import samples_from, variables_of
 from boltzspike.result import Result
-from boltzspike.samples import Samples
+from boltzspike.samples import PackedStates
 from boltzspike.translation import Translation
 
 SCHEMA = 1
@@ -32,9 +38,15 @@ _DESCRIPTIONS: dict[str, type] = {
     for cls in (
         BoltzmannMachine,
         RestrictedBoltzmannMachine,
+        BayesianNetwork,
         LIF,
         CurrentLIF,
+        RandomRefractory,
         PoissonBackground,
+        SharedBackground,
+        ReplayedBackground,
+        Piecewise,
+        Wave,
         Synapse,
         SpikingNetwork,
         Calibration,
@@ -69,7 +81,45 @@ def read(path: str | os.PathLike[str]) -> Any:
         return _read_result(path)
     if head.startswith(_ZIP_SIGNATURE):
         return _read_npz(path)
-    return _read_json(path)
+    if head.lstrip().startswith(b"{"):
+        return _read_json(path)
+    return _read_text(path)
+
+
+MAX_TEXT = 2**25
+"""Largest text file of another tool that is read, bytes."""
+
+
+def _read_text(path: Path) -> Any:
+    size = path.stat().st_size
+    require(size <= MAX_TEXT, f"{path}", f"a text of at most {MAX_TEXT // 2**20} MiB", f"{size / 2**20:.0f} MiB")
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValidationError(
+            f"{path}: not a UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
+        ) from None
+    for known, parse in _TEXT_FORMATS:
+        if known.match(text):
+            return parse(text, str(path))
+    first = text.lstrip()[:40].partition("\n")[0]
+    raise ValidationError(
+        f"{path}: not a format that boltzspike knows (JSON, npz, netCDF, BIF, XMLBIF, UAI, COO, qubo, rud); "
+        f"it begins with {first!r}"
+    )
+
+
+_COMMENTS = r"(?:\s+|//[^\n]*\n|/\*.*?\*/)*"
+_TEXT_FORMATS: tuple[tuple[re.Pattern[str], Callable[[str, str], Any]], ...] = (
+    (re.compile(_COMMENTS + r"network\b", re.DOTALL), bayes.parse_bif),
+    (re.compile(r"\s*<"), bayes.parse_xmlbif),
+    (re.compile(r"\s*(BAYES|MARKOV)\b"), bayes.parse_uai),
+    (re.compile(r"\s*#.*?vartype", re.IGNORECASE), ising.parse_coo),
+    (re.compile(r"(?:c.*\n|\s*\n)*p\s+qubo\b"), ising.parse_qubo),
+    (re.compile(r"\s*\d+[ \t]+\d+[ \t]*\r?\n"), ising.parse_rud),
+)
 
 
 def save(what: Any, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -125,6 +175,9 @@ def document(what: Any, *, top: bool = False) -> Any:
         return what.tolist()
     if isinstance(what, np.generic):
         return what.item()
+    if is_sparse(what):
+        fields = {name: getattr(what, name).tolist() for name in _CSR_FIELDS}
+        return {"type": _CSR, "shape": list(what.shape)} | fields
     if isinstance(what, tuple | list):
         return [document(item) for item in what]
     if dataclasses.is_dataclass(what) and type(what).__name__ in _DESCRIPTIONS:
@@ -143,6 +196,8 @@ def from_document(data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         return data
     kind = data.get("type")
+    if kind == _CSR:
+        return _csr(data, where)
     if not isinstance(kind, str) or kind not in _DESCRIPTIONS:
         hint = suggestion(kind, _DESCRIPTIONS) if isinstance(kind, str) else ""
         raise ValidationError(f"{where}: type: must be one of boltzspike's, got {kind!r}{hint}")
@@ -156,13 +211,28 @@ def from_document(data: Any, where: str) -> Any:
 
 
 _TAGS = ("format", "schema", "type")
+_CSR = "CSR"
+_CSR_FIELDS = ("data", "indices", "indptr")
+
+
+def _csr(data: dict[str, Any], where: str) -> Any:
+    from scipy.sparse import csr_array
+
+    try:
+        matrix = csr_array(tuple(data[name] for name in _CSR_FIELDS), shape=tuple(data["shape"]), dtype=np.float64)
+        matrix.check_format()
+    except KeyError as error:
+        raise ValidationError(f"{where}: {_CSR}: needs {error}") from None
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValidationError(f"{where}: {_CSR}: {error}") from None
+    return matrix
 
 
 def _read_json(path: Path) -> Any:
     try:
         data = msgspec.json.decode(path.read_bytes())
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValidationError(f"{path}: neither JSON, npz nor netCDF ({error})") from None
+        raise ValidationError(f"{path}: not a valid JSON file ({error})") from None
     if not isinstance(data, dict) or data.get("format") != "boltzspike":
         raise ValidationError(f'{path}: not a boltzspike file: it lacks "format": "boltzspike"')
     _check_schema(data.get("schema"), str(path))
@@ -211,8 +281,9 @@ def _save_result(result: Result, path: Path, *, force: bool) -> None:
 
     samples = result.samples
     encode = lambda what: msgspec.json.encode(what).decode()
+    states = {} if samples.packed is None else {"states": result.states}
     dataset = xarray.Dataset(
-        {"states": result.states},
+        states | variables_of(samples),
         attrs={
             "format": "boltzspike",
             "schema": SCHEMA,
@@ -228,8 +299,10 @@ def _save_result(result: Result, path: Path, *, force: bool) -> None:
             "dt_ms": samples.dt,
         },
     )
-    dataset["states"].attrs["long_name"] = "z(t): 1 while the neuron is refractory"
-    encoding = {"states": {"zlib": True, "complevel": 1, "shuffle": True}}
+    if states:
+        dataset["states"].attrs["long_name"] = "z(t): 1 while the neuron is refractory"
+    compressed = {"zlib": True, "complevel": 1, "shuffle": True}
+    encoding = {name: compressed for name, variable in dataset.data_vars.items() if variable.ndim}
     with writing(path, force=force) as partial:
         dataset.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
 
@@ -240,7 +313,10 @@ def _read_result(path: Path) -> Result:
     try:
         with xarray.open_dataset(path, engine="h5netcdf") as dataset:
             attributes = dict(dataset.attrs)
-            states = dataset["states"].transpose("chain", "draw", "unit").to_numpy().astype(np.int8)
+            states = None
+            if "states" in dataset:
+                states = dataset["states"].transpose("chain", "draw", "unit").to_numpy().astype(np.int8)
+            arrays = {str(name): array.to_numpy() for name, array in dataset.data_vars.items() if name != "states"}
     except Exception as error:  # h5py, h5netcdf and xarray each raise their own kinds on a damaged file
         raise ValidationError(f"{path}: can't be read as a boltzspike result ({error})") from None
     if attributes.get("format") != "boltzspike":
@@ -257,18 +333,21 @@ def _read_result(path: Path) -> Result:
             raise ValidationError(f"{path}: attribute {name!r}: {error}") from None
 
     simulated = np.atleast_1d(np.asarray(attributes["simulated"], dtype=np.int64))
+    try:
+        steps = {"start": int(attributes["start_step"]), "stop": int(attributes["stop_step"])}
+        samples = samples_from(arrays, **steps, dt=float(attributes["dt_ms"]))
+    except (KeyError, TypeError) as error:
+        raise ValidationError(f"{path}: something is missing ({error})") from None
+    if states is not None:
+        packed = PackedStates.of(np.ascontiguousarray(states[..., simulated]))
+        samples = dataclasses.replace(samples, packed=packed)
     return Result(
         machine=from_document(decoded("machine"), f"{path}: machine"),
         clamp={int(unit): value for unit, value in decoded("clamp").items()},
         calibration=from_document(decoded("calibration"), f"{path}: calibration"),
         network=from_document(decoded("network"), f"{path}: network"),
         translation=from_document(decoded("translation"), f"{path}: translation"),
-        samples=Samples(
-            start=int(attributes["start_step"]),
-            stop=int(attributes["stop_step"]),
-            dt=float(attributes["dt_ms"]),
-            states=np.ascontiguousarray(states[..., simulated]),
-        ),
+        samples=samples,
         simulated=simulated,
         configuration=decoded("configuration"),
     )

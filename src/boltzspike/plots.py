@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 SAMPLED, EXACT, FAINT = "#2a6f97", "#e07a1f", "#8a9099"
 """Blue and orange: told apart in every common form of colour blindness."""
+METHOD_COLOURS = {"simulation": SAMPLED, "density": EXACT, "burst": "#2b8a3e"}
+OTHER_COLOURS = ("#7b4ea3", "#c0392b", "#111111", "#b08d00")
 
 
 def new_figure(**options: Any) -> Figure:
@@ -84,7 +86,7 @@ def plot_response(
     ax = ax or new_figure(figsize=(5.0, 3.6)).subplots()
     ax.plot(*logistic, color=FAINT, lw=3, alpha=0.6, label="logistic")
     for k, (name, (x, p, error)) in enumerate(curves.items()):
-        colour = (SAMPLED, EXACT, "#2b8a3e", "#7b4ea3", "#c0392b", "#111111")[k % 6]
+        colour = METHOD_COLOURS.get(name, OTHER_COLOURS[k % len(OTHER_COLOURS)])
         difference = p - np.interp(x, *logistic)
         for panel, values in ((ax, p), (residual_ax, difference)):
             if panel is None:
@@ -102,4 +104,70 @@ def plot_response(
         residual_ax.set_ylabel("p - logistic")
     for panel in (ax, lowest):
         panel.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_bursts(
+    measured: tuple[Array, Array],
+    theory: Array | None = None,
+    *,
+    ylabel: str,
+    log: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a statistic of the bursts of n = 1, 2, ... spikes: points with standard errors, the theory as a line.
+
+    Parameters
+    ----------
+    measured
+        Value and standard error, (N,) each; NaN is left out.
+    theory
+        The same by the burst theory, (N,).
+    log
+        Logarithmic axis.
+    """
+    ax = ax or new_figure(figsize=(4.0, 2.4)).subplots()
+    value, error = measured
+    n = np.arange(1, len(value) + 1)
+    shown = np.isfinite(error) & (error < value / 2)  # two standard errors above zero
+    if theory is not None:
+        last = int(n[shown].max()) if shown.any() else len(n)
+        ax.plot(n[:last], theory[:last], color=METHOD_COLOURS["burst"], lw=1.4, label="burst theory")
+    ax.errorbar(
+        n[shown], value[shown], yerr=error[shown], fmt="o", ms=3, lw=0.9, color=SAMPLED, label="simulation"
+    )
+    if log:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(0, None)
+    ax.set_xlabel("spikes in the burst")
+    ax.set_ylabel(ylabel)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def plot_intervals(intervals: Array, mean: float | None = None, *, ax: Axes | None = None) -> Axes:
+    """Draw the histogram of inter-spike intervals (ms) on logarithmic bins, and mark its mean and the theory's.
+
+    Parameters
+    ----------
+    intervals
+        Inter-spike intervals, ms, (n,).
+    mean
+        The theory's mean, ms.
+    """
+    ax = ax or new_figure(figsize=(4.0, 2.4)).subplots()
+    shortest = float(np.min(intervals))
+    edges = (shortest * np.geomspace(0.999, max(1.01 * float(np.max(intervals)) / shortest, 1.1), 41)).tolist()
+    ax.hist(intervals, edges, weights=np.full(len(intervals), 1 / len(intervals)), color=SAMPLED)
+    ax.axvline(float(np.mean(intervals)), color="#111111", lw=1, ls=":", label="mean, simulation")
+    if mean is not None:
+        ax.axvline(mean, color=EXACT, lw=1.4, label="mean, density")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("inter-spike interval (ms)")
+    ax.set_ylabel("share")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=8)
     return ax

@@ -2,15 +2,21 @@
 
 The grid defines what every engine must do in step i, which leads from time i dt to (i + 1) dt:
 
-1. *Arrivals.* Background events of the step, and the spikes emitted ``delay_steps`` + 1 steps before, raise
-   the synaptic variables at time i dt. A spike is stamped with the end of its step, so a target feels it
-   ``delay_steps`` steps after its stamp.
+1. *Arrivals.* Background events of the step, and the spikes emitted d + 1 steps before, d the delay of their
+   synapse in steps, raise the synaptic variables at time i dt. A spike is stamped with the end of its step, so a
+   target feels it d steps after its stamp. How much it adds was settled when it was emitted, by the intervals
+   between the spikes of its source (``boltzspike.model.synapse``).
 2. *Membrane.* A free neuron's potential follows its equation exactly for one step, with the synaptic
    variables at their mean over the step (they follow their own equation exactly within it).
 3. *Threshold.* A free neuron at or above threshold emits a spike stamped (i + 1) dt and goes to v_reset.
    After a spike in step s it is held for ``refractory_steps`` - 1 steps and is free again in step
    s + ``refractory_steps``: the shortest interval between two spikes is exactly ``refractory_steps`` steps.
+   Where refractory periods are drawn, ``refractory_steps`` is that of this spike, drawn with it.
 4. *Decay.* The synaptic variables advance by one step.
+
+Inputs that change in time (``boltzspike.inputs.Courses``) have in step i their value at i dt where they are
+piecewise constant, at (i + 1/2) dt where they swing. Events of the background that units share are counted once
+a step and source, and go to every unit that has a weight from it.
 
 The *state* recorded after step i (at time (i + 1) dt) is z = 1 for every unit that spiked in the last
 ``refractory_steps`` steps, step i included. So z is 1 for exactly ``refractory_steps`` steps a spike, and a
@@ -26,13 +32,26 @@ from typing import Any
 import numpy as np
 
 from boltzspike.errors import require
+from boltzspike.inputs import (
+    FREE,
+    Courses,
+    Pool,
+    RefractoryLaw,
+    compile_courses,
+    compile_pool,
+    frozen,
+    refractory_law,
+)
+from boltzspike.model.background import PoissonBackground, SharedBackground
 from boltzspike.model.boltzmann import Array
+from boltzspike.model.description import frozen_matrix, is_sparse, parts
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF
 from boltzspike.theory.membrane import membrane_statistics
-from boltzspike.units import per_ms
+from boltzspike.units import hz, per_ms
 
-FREE = -1
+__all__ = ["FREE", "Program", "compile_program", "steps_of"]
+
 MAX_EVENTS_PER_STEP = 1e4
 
 
@@ -44,8 +63,9 @@ class Program:
     dt: float
     features: frozenset[str]
     refractory_steps: Array
-    """Shape (n,), int64."""
+    """Shape (n,), int64; the mean where ``refractory_law`` draws them."""
     delay_steps: int
+    """The longest delay."""
     c_m: Array
     g_l: Array
     v_rest: Array
@@ -57,14 +77,28 @@ class Program:
     e_rev_inh: Array
     tau_syn_exc: Array
     tau_syn_inh: Array
-    weights: Array
-    """Shape (n, n), [target, source], uS or nA, the sign says which synapse."""
+    weights: Any
+    """Shape (n, n), [target, source], uS or nA, the sign says which synapse; dense or CSR."""
     background_rates: Array
     """Shape (n, s), 1/ms; units with fewer sources are padded with rate 0."""
     background_weights: Array
     """Shape (n, s), uS or nA, the sign says which synapse."""
     clamp: Array
-    """Shape (n,), int8: 0 never spikes, 1 spikes at every chance, -1 free."""
+    """Shape (n,), int8: 0 never spikes, 1 spikes at every chance, -1 free; ``courses`` may change it."""
+    delays: Array | None = None
+    """Delay of each synapse in steps, int64: (n, n), for CSR weights (entries,). None: all ``delay_steps``."""
+    U: float = 1.0
+    """Tsodyks-Markram synapses: utilization at rest."""
+    tau_rec: float = 0.0
+    """Their time constant of recovery, ms."""
+    tau_fac: float = 0.0
+    """Their time constant of facilitation, ms."""
+    refractory_law: RefractoryLaw | None = None
+    """How refractory periods are drawn; None: they are all ``refractory_steps``."""
+    pool: Pool | None = None
+    """Background that units share; None: there is none."""
+    courses: Courses | None = None
+    """Inputs that change in time; None: there are none."""
 
     @property
     def n_units(self) -> int:
@@ -86,13 +120,47 @@ class Program:
         """Whether a spike renews the trace of its synapse (else adds to it)."""
         return "renewing" in self.features
 
+    @property
+    def tsodyks_markram(self) -> bool:
+        """Whether the synapses have general short-term plasticity."""
+        return "tsodyks-markram" in self.features
+
+    @property
+    def shortest_refractory(self) -> int:
+        """Steps of the shortest refractory period: no unit has more than one spike in so many steps."""
+        law = self.refractory_law
+        return int((self.refractory_steps if law is None else law.shortest).min())
+
+    def synapses(self) -> tuple[Array, Array, Array, Array]:
+        """Return target, source, weight and delay (steps) of each synapse, (synapses,) each, ordered by target.
+
+        These are the stored entries of CSR weights, and the entries of dense ones that are not 0.
+        """
+        if is_sparse(self.weights):
+            data, source, first = parts(self.weights)
+            target = np.repeat(np.arange(self.n_units), np.diff(first))
+            source, weight, delay = source.astype(np.int64), data, self.delays
+        else:
+            target, source = np.nonzero(self.weights)
+            weight = self.weights[target, source]
+            delay = None if self.delays is None else self.delays[target, source]
+        return target, source, weight, np.full(len(weight), self.delay_steps) if delay is None else delay
+
     def mean_input(self) -> tuple[Array, Array]:
         """Return what the background feeds into excitation and inhibition on average, (n,) each, uS or nA.
 
-        It is the mean of an exponential synapse, and e times it that of an alpha synapse.
+        It is the mean of an exponential synapse, and e times it that of an alpha synapse. Of rates that change it
+        takes those of the first segment.
         """
-        drive = self.background_rates * self.background_weights
+        changed = self.courses is not None and self.courses.change_rates
+        rates = (
+            self.background_rates + self.courses.rates[0] if self.courses and changed else self.background_rates
+        )
+        drive = rates * self.background_weights
         exciting, inhibiting = np.maximum(drive, 0).sum(axis=1), np.maximum(-drive, 0).sum(axis=1)
+        if self.pool is not None:
+            exciting += positive(self.pool.weights) @ self.pool.rates
+            inhibiting += positive(-self.pool.weights) @ self.pool.rates
         return self.tau_syn_exc * exciting, self.tau_syn_inh * inhibiting
 
     def with_values(self, **values: Any) -> Program:
@@ -101,9 +169,21 @@ class Program:
         for name, value in values.items():
             require(name in allowed, f"Program.{name}", f"one of the values {sorted(allowed)}", name)
             shape = getattr(self, name).shape
-            require(np.shape(value) == shape, f"Program.{name}", f"of shape {shape}", np.shape(value))
-        frozen: dict[str, Any] = {name: _frozen(value) for name, value in values.items()}
-        return dataclasses.replace(self, **frozen)
+            given = value.shape if is_sparse(value) else np.shape(value)
+            require(given == shape, f"Program.{name}", f"of shape {shape}", given)
+        replaced: dict[str, Any] = {name: frozen(value) for name, value in values.items() if name != "weights"}
+        if "weights" in values:
+            weights = replaced["weights"] = frozen_matrix(values["weights"], "Program.weights")
+            ok = is_sparse(weights) == is_sparse(self.weights)
+            if ok and is_sparse(weights) and self.delays is not None:
+                ok = all(map(np.array_equal, parts(weights)[1:], parts(self.weights)[1:]))
+            require(ok, "Program.weights", "stored as those it replaces", type(weights).__name__)
+        return dataclasses.replace(self, **replaced)
+
+
+def positive(weights: Any) -> Any:
+    """Return the positive part of a dense or sparse matrix, in its kind."""
+    return weights.maximum(0) if is_sparse(weights) else np.maximum(weights, 0)
 
 
 def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int, int] | None = None) -> Program:
@@ -114,8 +194,9 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
     network
         The network.
     dt
-        Time step in ms. It must divide every ``tau_refrac`` and the delay, and must not exceed the
-        smallest mean effective membrane time constant: beyond it a step no longer resolves the membrane.
+        Time step in ms. It must divide every ``tau_refrac``, the delays and the times of the schedule, and must
+        not exceed the smallest mean effective membrane time constant: beyond it a step no longer resolves the
+        membrane.
     clamp
         Units that are held: ``{unit: 0 or 1}``. A unit held at 1 spikes at every chance, one at 0 never.
 
@@ -129,18 +210,10 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
     conductance = isinstance(neurons[0], LIF)
 
     def gather(field: str, default: float = np.nan) -> Array:
-        return _frozen([getattr(neuron, field, default) for neuron in neurons])
-
-    for neuron, background in {(id(a), id(b)): (a, b) for a, b in zip(neurons, backgrounds)}.values():
-        tau_eff = membrane_statistics(neuron, background).tau_eff
-        allowed = f"at most the effective membrane time constant tau_eff = {tau_eff:.3g} ms"
-        require(dt <= tau_eff * (1 + 1e-9), "dt", allowed, dt)
-        tau_syn = min(neuron.tau_syn_exc, neuron.tau_syn_inh)
-        require(dt <= tau_syn / 2, "dt", f"at most half of the shortest tau_syn = {tau_syn:g} ms", dt)
+        return frozen([getattr(neuron, field, default) for neuron in neurons])
 
     refractory = np.array([steps_of(neuron.tau_refrac, dt, "tau_refrac") for neuron in neurons], dtype=np.int64)
-    delay = dt if network.synapse.delay is None else network.synapse.delay
-
+    grid = lambda time, name: steps_of(time, dt, name)
     sources = max(len(background.rates) for background in backgrounds)
     rates, source_weights = np.zeros((n, sources)), np.zeros((n, sources))
     for k, background in enumerate(backgrounds):
@@ -158,17 +231,34 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
     for unit, value in (clamp or {}).items():
         held[unit] = value
 
-    features = {"conductance" if conductance else "current", network.synapse.plasticity}
-    if neurons[0].kernel != "exponential":
-        features.add("alpha")
-    if clamp:
-        features.add("clamp")
+    courses = compile_courses(network, dt, held, rates, grid)
+    pool = compile_pool(network, grid, dt)
+    _check_resolution(network, dt, rates, courses)
+    delays, longest = _delays(network, dt)
+    law = refractory_law(neurons, refractory, dt)
+    synapse = network.synapse
+    used = {
+        "conductance": conductance,
+        "current": not conductance,
+        synapse.plasticity: True,
+        "alpha": neurons[0].kernel != "exponential",
+        "clamp": bool(clamp),
+        "sparse": is_sparse(network.weights),
+        "delays": delays is not None,
+        "random-refractory": law is not None,
+        "shared-background": pool is not None and pool.drawn > 0,
+        "replay": pool is not None and pool.drawn < len(pool.rates),
+        "waves": courses is not None and len(courses.frequency) > 0,
+        "varying-rates": courses is not None and courses.change_rates,
+        "varying-bias": courses is not None and bool(courses.current.any()),
+        "varying-clamp": courses is not None and bool(np.any(courses.clamp != held)),
+    }
     return Program(
         names=tuple(network.names or ()),
         dt=float(dt),
-        features=frozenset(features),
-        refractory_steps=_frozen(refractory),
-        delay_steps=steps_of(delay, dt, "Synapse.delay"),
+        features=frozenset(name for name, use in used.items() if use),
+        refractory_steps=frozen(refractory),
+        delay_steps=longest,
         c_m=gather("c_m"),
         g_l=gather("g_l"),
         v_rest=gather("v_rest"),
@@ -180,10 +270,56 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
         tau_syn_exc=gather("tau_syn_exc"),
         tau_syn_inh=gather("tau_syn_inh"),
         weights=network.weights,
-        background_rates=_frozen(rates),
-        background_weights=_frozen(source_weights),
-        clamp=_frozen(held),
+        background_rates=frozen(rates),
+        background_weights=frozen(source_weights),
+        clamp=frozen(held),
+        delays=delays,
+        U=1.0 if synapse.U is None else synapse.U,
+        tau_rec=synapse.tau_rec or 0.0,
+        tau_fac=synapse.tau_fac or 0.0,
+        refractory_law=law,
+        pool=pool,
+        courses=courses,
     )
+
+
+def _check_resolution(network: SpikingNetwork, dt: float, rates: Array, courses: Courses | None) -> None:
+    """Raise if a step doesn't resolve a membrane or a synapse, the background at its strongest."""
+    backgrounds = network.backgrounds
+    if courses is not None and courses.change_rates:
+        strongest = hz(rates + courses.rates.max(axis=0) + np.abs(courses.rates_wave).sum(axis=0))
+        backgrounds = tuple(
+            PoissonBackground(rates=row[: len(background.rates)], weights=background.weights)
+            for row, background in zip(strongest, backgrounds)
+        )
+    for shared in network.shared:
+        if isinstance(shared, SharedBackground):
+            of_source = shared.rates
+        else:
+            of_source = hz(np.bincount(shared.sources, minlength=shared.weights.shape[1]) / shared.duration)
+        drive = [positive(sign * shared.weights) @ of_source for sign in (1, -1)]
+        # one source of 1 uS (nA) for each synapse has the same mean
+        backgrounds = tuple(
+            PoissonBackground(rates=[*own.rates, exc, inh], weights=[*own.weights, 1.0, -1.0])
+            for own, exc, inh in zip(backgrounds, *drive)
+        )
+    for neuron, background in {(id(a), id(b)): (a, b) for a, b in zip(network.neurons, backgrounds)}.values():
+        tau_eff = membrane_statistics(neuron, background).tau_eff
+        allowed = f"at most the effective membrane time constant tau_eff = {tau_eff:.3g} ms"
+        require(dt <= tau_eff * (1 + 1e-9), "dt", allowed, dt)
+        tau_syn = min(neuron.tau_syn_exc, neuron.tau_syn_inh)
+        require(dt <= tau_syn / 2, "dt", f"at most half of the shortest tau_syn = {tau_syn:g} ms", dt)
+
+
+def _delays(network: SpikingNetwork, dt: float) -> tuple[Array | None, int]:
+    """Return the delays in steps in the form of ``Program.delays``, and the longest."""
+    if network.delays is None:
+        return None, steps_of(dt if network.synapse.delay is None else network.synapse.delay, dt, "Synapse.delay")
+    weights, delays = network.weights, network.delays
+    given = delays.data if is_sparse(delays) else np.where(weights != 0, delays, dt)
+    times, which = np.unique(given, return_inverse=True)
+    steps = np.array([steps_of(float(time), dt, "SpikingNetwork.delays") for time in times], dtype=np.int64)
+    return frozen(steps[which].reshape(given.shape)), int(steps.max(initial=1))
 
 
 def steps_of(time: float, dt: float, name: str) -> int:
@@ -192,9 +328,3 @@ def steps_of(time: float, dt: float, name: str) -> int:
     allowed = f"a multiple of dt = {dt:g} ms, at least dt"
     require(steps >= 1 and abs(steps * dt - time) <= 1e-6 * dt * max(steps, 1), name, allowed, time)
     return steps
-
-
-def _frozen(values: Any) -> Array:
-    array = np.array(values)
-    array.setflags(write=False)
-    return array

@@ -11,7 +11,8 @@ import numpy as np
 
 from boltzspike import diagnostics, plots
 from boltzspike.calibration import Calibration
-from boltzspike.errors import require
+from boltzspike.errors import ValidationError, require
+from boltzspike.gathered import MAX_JOINT_UNITS, correlations
 from boltzspike.model.boltzmann import Machine
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
@@ -73,7 +74,8 @@ class Result:
     def z(self) -> Array:
         """All states as an array, int8 (chains, draws, units), clamped units at their values."""
         recorded = self.samples.states
-        assert recorded is not None
+        if recorded is None:
+            raise ValidationError('states: were not recorded; sample(..., record="states") keeps them')
         if len(self.simulated) == self.machine.n_units:
             return recorded
         z = np.zeros((*recorded.shape[:2], self.machine.n_units), dtype=np.int8)
@@ -102,34 +104,117 @@ class Result:
 
     def marginals(self) -> Array:
         """Return p(z=1) as sampled, shape (units,)."""
-        return diagnostics.marginals(self.z)
+        occupancy = self.samples.gathered.occupancy
+        if occupancy is None:
+            return diagnostics.marginals(self.z)
+        share = occupancy.on.sum(axis=(0, 1)) / (len(occupancy.on) * occupancy.steps.sum())
+        return self._with_clamped(share)
 
     def marginals_error(self) -> Array:
         """Return the standard errors of ``marginals``, shape (units,)."""
-        return diagnostics.marginals_error(self.z)
+        occupancy = self.samples.gathered.occupancy
+        if occupancy is None:
+            return diagnostics.marginals_error(self.z)
+        chains, parts, units = occupancy.on.shape
+        wanted = -(-diagnostics.MIN_BLOCKS // chains)
+        if parts < wanted:
+            raise ValidationError(
+                f"marginals_error: {chains} chain(s) in {parts} part(s) are too few for a standard error; "
+                "run longer, or more chains"
+            )
+        shares = occupancy.shares(wanted)
+        error = diagnostics.standard_error(shares.reshape(-1, units))
+        return self._with_clamped(error, clamped=dict.fromkeys(self.clamp, 0))
+
+    def _with_clamped(self, of_simulated: Array, clamped: Mapping[int, int] | None = None) -> Array:
+        """Return values of the simulated units, and of those that were not, by index in the machine."""
+        values = np.zeros(self.machine.n_units)
+        for unit, value in (self.clamp if clamped is None else clamped).items():
+            values[unit] = value
+        values[self.simulated] = of_simulated
+        return values
 
     def pairs(self) -> Array:
         """Return p(z_k = z_j = 1) as sampled, shape (units, units)."""
-        return diagnostics.pairs(self.z)
+        counted = self.samples.gathered.pairs
+        if counted is None:
+            self._need_states("pairs", "moments")
+            return diagnostics.pairs(self.z)
+        second = counted.probabilities()
+        mean = self._with_clamped(np.diagonal(second))
+        all_units = np.outer(mean, mean)
+        all_units[np.ix_(self.simulated, self.simulated)] = second
+        return all_units
 
     def pairs_error(self) -> Array:
-        """Return the standard errors of ``pairs``."""
+        """Return the standard errors of ``pairs``; they need recorded states."""
+        self._need_states("pairs_error")
         return diagnostics.pairs_error(self.z)
+
+    def correlations(self) -> Array:
+        """Return the correlation coefficients of the units; NaN with a unit that never changed."""
+        return correlations(self.pairs())
 
     def effective_samples(self) -> Array:
         """Return the effective sample size of each unit; NaN for a unit that never changed."""
-        return diagnostics.effective_samples(self.z)
+        if self.samples.gathered.occupancy is None:
+            return diagnostics.effective_samples(self.z)
+        p, error = self.marginals(), self.marginals_error()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.where(error > 0, p * (1 - p) / error**2, np.nan))
 
     def joint(self) -> Array:
         """Return the sampled probabilities of the 2^n states, unit 0 the most significant bit."""
-        return diagnostics.joint(self.z)
+        if self.samples.gathered.joint is None:
+            self._need_states("joint", "joint")
+            return diagnostics.joint(self.z)
+        n = self.machine.n_units
+        require(n <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", n)
+        shares = self._recorded_joint(self.simulated).mean(axis=0)
+        bit = 1 << np.arange(n - 1, -1, -1, dtype=np.int64)
+        held = sum(int(bit[unit]) * value for unit, value in self.clamp.items() if unit not in self.simulated)
+        codes = np.arange(len(shares))
+        m = len(self.simulated)
+        at = held + sum((codes >> (m - 1 - k) & 1) * bit[unit] for k, unit in enumerate(self.simulated))
+        probabilities = np.zeros(2**n)
+        probabilities[at] = shares
+        return probabilities
+
+    def _recorded_joint(self, units: Array) -> Array:
+        """Return the recorded share of time in each joint state of ``units`` in each chain, (chains, 2^n)."""
+        counted = self.samples.gathered.joint
+        assert counted is not None
+        recorded = [int(self.simulated[k]) for k in counted.units]
+        missing = [self.names[k] for k in units if k not in recorded]
+        require(not missing, "joint", "of units whose joint states were recorded", f"also {missing[:5]}")
+        shares = counted.shares().reshape(-1, *[2] * len(recorded))
+        others = tuple(k + 1 for k, unit in enumerate(recorded) if unit not in units)
+        kept = [unit for unit in recorded if unit in units]
+        shares = shares.sum(axis=others).transpose(0, *(1 + kept.index(unit) for unit in units))
+        return shares.reshape(len(shares), -1)
+
+    def _joint_of_blocks(self, method: str) -> Array:
+        """Return the joint distribution of the free units in independent blocks, (blocks, 2^n)."""
+        if self.samples.gathered.joint is None:
+            self._need_states(method, "joint")
+            return diagnostics.block_joint(self.z[..., self.free])
+        chains = len(self.samples.gathered.joint.steps)
+        least = diagnostics.MIN_BLOCKS
+        require(chains >= least, method, f'of at least {least} chains with record="joint"', f"{chains}")
+        return self._recorded_joint(self.free)
+
+    def _need_states(self, method: str, *instead: str) -> None:
+        """Raise, naming what to record, if there are no states."""
+        if self.samples.packed is None:
+            ways = " or ".join(f'sample(..., record="{name}")' for name in ("states", *instead))
+            raise ValidationError(f"{method}: needs what was not recorded; {ways} records it")
 
     def exact(self) -> Exact | None:
         """Return the exact moments of all units under the evidence, or ``None`` where they can't be had."""
-        return self._exact
+        return self._moments
 
     @cached_property
-    def _exact(self) -> Exact | None:
+    def _moments(self) -> Exact | None:
         return exact.exact_given(self.machine, self.clamp)
 
     def reference(self) -> Reference:
@@ -141,11 +226,12 @@ class Result:
         from boltzspike.pipeline import reference  # it samples: a listed exception, as ``save``
 
         clamp: dict[int | str, int] = dict(self.clamp.items())
-        return reference(self.machine, clamp, known=self.exact())
+        return reference(self.machine, clamp, known=self._moments)
 
     def kl_divergence(self) -> diagnostics.KLDivergence:
         """Return D_KL of the free units from the target, with floor, bias and error."""
-        return diagnostics.kl_divergence(self.z[..., self.free], exact.exact_joint(self.target()))
+        target = exact.exact_joint(self.target())
+        return diagnostics.kl_of_blocks(self._joint_of_blocks("kl_divergence"), target)
 
     def error_budget(self, *, duration: float | None = None, threads: int | None = None) -> Budget:
         """Return where the bias comes from; see ``pipeline.error_budget``."""
@@ -166,17 +252,17 @@ class Result:
         """Draw the sampled joint distribution of the free units (at most 10) with errors, and the exact one."""
         n = len(self.free)
         require(n <= MAX_PLOTTED_UNITS, "plot_joint", f"of at most {MAX_PLOTTED_UNITS} free units", n)
-        z = self.z[..., self.free]
+        per_block = self._joint_of_blocks("plot_joint")
         labels = [f"{code:0{n}b}" for code in range(2**n)]
         exact_joint = exact.exact_joint(self.target())
         return plots.plot_probabilities(
-            labels, diagnostics.joint(z), diagnostics.joint_error(z), exact_joint, log=True, ax=ax
+            labels, per_block.mean(axis=0), diagnostics.standard_error(per_block), exact_joint, log=True, ax=ax
         )
 
     @property
     def speed(self) -> float:
         """Biological time sampled, over all chains, per wall-clock time; without compilation and burn-in."""
-        biological = (self.samples.stop - self.samples.start) * self.samples.dt * self.z.shape[0]
+        biological = (self.samples.stop - self.samples.start) * self.samples.dt * self.configuration["chains"]
         return float(biological / (self.configuration["wall_seconds"] * 1e3))
 
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None:

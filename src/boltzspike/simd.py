@@ -20,9 +20,11 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import extending
 from numba.core import types
@@ -42,6 +44,13 @@ def source_version(*files: Path) -> int:
     """Return a number that changes with this file and with the given ones."""
     content = b"".join(path.read_bytes() for path in (Path(__file__), *files))
     return int.from_bytes(hashlib.sha256(content).digest()[:7], "big")
+
+
+@cache
+def instruction_set() -> str:
+    """Return the CPU's name and a hash of its features: the kernels' bits repeat where both are the same."""
+    features = llvm.get_host_cpu_features().flatten()
+    return f"{llvm.get_host_cpu_name()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
 
 
 class Vector(types.Type):

@@ -20,6 +20,8 @@ _WEYL_0 = np.uint64(0x9E3779B9)
 _WEYL_1 = np.uint64(0xBB67AE85)
 
 SOURCES_PER_CALL = 4
+REFRACTORY_BLOCK, POOL_BLOCK = 0xFFFE, 0xFFFD
+"""Blocks of sources, in the second word of the counter, that stand for other random numbers than private noise."""
 
 
 def philox4x32(c0, c1, c2, c3, k0, k1):
@@ -51,6 +53,41 @@ def words(seed: int, chains: np.ndarray, units: np.ndarray, step: int, sources: 
         c1 = high | np.uint64(block << 16)
         drawn += philox4x32(np.full_like(c2, low), np.full_like(c2, c1), c2, c3, *key)
     return np.stack(drawn[:sources], axis=-1) if sources else np.empty((*c2.shape, 0), dtype=np.uint64)
+
+
+def refractory_words(seed: int, chains: np.ndarray, units: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
+    """Return the 32-bit word, as uint64, that draws the refractory period after each spike; arrays broadcast."""
+    return _block_words(seed, chains, units, steps, REFRACTORY_BLOCK)[0]
+
+
+def pool_words(seed: int, chains: np.ndarray, sources: int, step: int) -> np.ndarray:
+    """Return the 32-bit words of the shared background of a step, shape (chains, sources), uint64."""
+    blocks = np.arange(-(-sources // SOURCES_PER_CALL))
+    drawn = np.stack(_block_words(seed, chains[:, None], blocks, step, POOL_BLOCK), axis=-1)
+    return drawn.reshape(len(chains), -1)[:, :sources]
+
+
+def _block_words(seed, chains, units, steps, block):
+    c0, c2, c3 = np.broadcast_arrays(*(np.asarray(counter, dtype=np.uint64) for counter in (steps, units, chains)))
+    c1 = (c0 >> _SHIFT) | np.uint64(block << 16)
+    return philox4x32(c0 & _MASK, c1, c2, c3, np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32))
+
+
+def poisson_counts(words: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return Poisson numbers of the given means (at most 500) for 32-bit words, by summing the law from 0.
+
+    Equals the count of ``poisson_thresholds`` that do not exceed the word; for means that change.
+    """
+    level = (words + 0.5) * 2.0**-32
+    probability = np.exp(-means)
+    cumulative, counts = probability.copy(), np.zeros(level.shape, dtype=np.int64)
+    while True:
+        more = (level > cumulative) & (probability > 0)
+        if not more.any():
+            return counts
+        counts[more] += 1
+        probability = np.where(more, probability * means / np.maximum(counts, 1), probability)
+        cumulative = np.where(more, cumulative + probability, cumulative)
 
 
 def poisson_thresholds(mean: float) -> np.ndarray:

@@ -319,3 +319,35 @@ def test_importing_the_module_imports_no_engine_and_no_plots():
     code = f"import sys, boltzspike.theory.density; print([m for m in {names} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+def test_nodes_on_the_coarse_grid_stand_for_nodes_on_the_fine_one():
+    neuron = lif(0.1, 20, -52, -53, 2, 10, 10, 0, -90)
+    background = poisson([5000, 5000], [0.002, -0.00136])
+    mu = -52 + 3.74 * np.array([-1.5, 0.0, 1.5])
+    combined = density_response(neuron, background, mu, error=False)
+    whole = density_response(neuron, background, mu, error=False, densities=True)
+    one = density_response(neuron, background, mu, error=False, nodes=1)
+    assert np.max(np.abs(combined.p - whole.p)) < 0.0003 < 0.1 * np.max(np.abs(one.p - whole.p))
+    assert combined.isi_cv == pytest.approx(whole.isi_cv, abs=0.002)
+    assert combined.burst_fraction == pytest.approx(whole.burst_fraction, abs=0.002)
+
+
+def test_what_is_not_asked_for_is_nan():
+    found = density_response(S1.neuron, S1.background, [-50.0], error=False, cv=False)
+    assert np.isnan(found.isi_cv).all()
+    assert np.isnan(found.p_error).all()
+    assert found.p == density_response(S1.neuron, S1.background, [-50.0]).p
+
+
+def test_on_a_grid_an_interval_loses_half_a_step_where_climbs_are_long_and_the_climb_where_they_are_short():
+    dt = 0.05
+    far = lif(0.1, 20, -50, -60, 5, 5, 2, 0, -80)  # climbs of many steps
+    background = poisson([1000, 1000], [0.0006, -0.001])
+    continuous, on_grid = (density_response(far, background, [-50.0], dt=step) for step in (0.0, dt))
+    assert (continuous.isi_mean - on_grid.isi_mean)[0] == pytest.approx(dt / 2, rel=0.05)
+    assert on_grid.p_error[0] > continuous.p_error[0]
+    # S1 far above threshold: every release is above it, and every climb by .001 mV ends at once
+    saturated = density_response(S1.neuron, S1.background, [-44.0], dt=dt)
+    assert saturated.p[0] == pytest.approx(1, abs=1e-6)
+    assert 1 - density_response(S1.neuron, S1.background, [-44.0]).p[0] > 1e-5

@@ -1,80 +1,74 @@
+import itertools
+
 import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.theory.elimination import plan
-from boltzspike.theory.exact import exact_moments
+from boltzspike.errors import UnsupportedFeature, ValidationError
+from boltzspike.theory.elimination import beliefs, posterior
 
 
-def lattice(rng, rows, columns):
-    n = rows * columns
-    weights = np.zeros((n, n))
-    for k in range(n):
-        if (k + 1) % columns:
-            weights[k, k + 1] = rng.normal()
-        if k + columns < n:
-            weights[k, k + columns] = rng.normal()
-    shuffled = rng.permutation(n)
-    weights = (weights + weights.T)[np.ix_(shuffled, shuffled)]
-    return bs.BoltzmannMachine(weights=weights, biases=rng.normal(size=n))
+def random_network(rng, cardinalities, parents_each=2):
+    names = [f"v{k}" for k in range(len(cardinalities))]
+    parents, tables = [], []
+    for k, c in enumerate(cardinalities):
+        chosen = rng.permutation(k)[: min(k, parents_each)]
+        parents.append([names[j] for j in chosen])
+        table = rng.gamma(0.7, size=[*(cardinalities[j] for j in chosen), c])
+        tables.append(table / table.sum(axis=-1, keepdims=True))
+    states = [[f"s{i}" for i in range(c)] for c in cardinalities]
+    return bs.BayesianNetwork(names=names, states=states, parents=parents, tables=tables)
 
 
-def tree(rng, n):
-    weights = np.zeros((n, n))
-    for k in range(1, n):
-        parent = rng.integers(0, k)
-        weights[k, parent] = weights[parent, k] = rng.normal()
-    return bs.BoltzmannMachine(weights=weights, biases=rng.normal(size=n))
+def enumerated(network):
+    """Return the full joint, one axis a variable, by the definition."""
+    joint = np.zeros(network.cardinalities)
+    for state in itertools.product(*map(range, network.cardinalities)):
+        joint[state] = np.prod(
+            [network.tables[k][tuple(state[v] for v in network.scope(k))] for k in range(len(state))]
+        )
+    return joint
 
 
-@pytest.mark.parametrize("kind", ["lattice", "tree", "dense", "in parts", "uncoupled"])
-def test_elimination_is_enumeration(kind, rng, random_machine):
-    parts = np.kron(np.eye(3), np.ones((4, 4)) - np.eye(4))
-    machine = {
-        "lattice": lambda: lattice(rng, 3, 5),
-        "tree": lambda: tree(rng, 14),
-        "dense": lambda: random_machine(8, 2.0),
-        "in parts": lambda: bs.BoltzmannMachine(weights=parts, biases=rng.normal(size=12)),
-        "uncoupled": lambda: bs.BoltzmannMachine(weights=np.zeros((3, 3)), biases=rng.normal(size=3)),
-    }[kind]()
-    found, truth = (exact_moments(machine, method=m) for m in ("elimination", "enumeration"))
-    assert found.log_z == pytest.approx(truth.log_z, rel=1e-12)
-    assert found.marginals == pytest.approx(truth.marginals, rel=1e-12)
-    held = np.isfinite(found.pairs)
-    assert held[np.asarray(machine.weights) != 0].all()
-    assert found.pairs[held] == pytest.approx(truth.pairs[held], rel=1e-12)
-    if kind == "dense":
-        assert held.all()
+@pytest.mark.parametrize("evidence", [{}, {"v4": "s1"}, {"v0": "s0", "v5": 1}])
+def test_every_marginal_is_that_of_enumeration(rng, evidence):
+    network = random_network(rng, [2, 3, 2, 4, 2, 3])
+    joint = enumerated(network)
+    for k, state in network.evidence_indices(evidence).items():
+        other = np.arange(joint.shape[k]) != state
+        joint[(slice(None),) * k + (other,)] = 0
+    found = posterior(network, evidence, joint=["v1", "v4", "v3"])
+    assert found.log_evidence == pytest.approx(np.log(joint.sum()), abs=1e-12)
+    joint /= joint.sum()
+    for k, marginal in enumerate(found.marginals):
+        np.testing.assert_allclose(marginal, joint.sum(axis=tuple(j for j in range(6) if j != k)), atol=1e-14)
+    np.testing.assert_allclose(found.joint, joint.sum(axis=(0, 2, 5)).transpose(0, 2, 1), atol=1e-14)
 
 
-def test_a_shuffled_lattice_costs_no_more_than_its_transfer_matrix(rng):
-    assert plan(lattice(rng, 9, 30).weights).entries <= 9 * 30 * 2**9
-    assert plan(tree(rng, 300).weights).width == 1
+def test_soft_evidence_multiplies_the_prior(rng):
+    network = random_network(rng, [2, 3, 2])
+    joint = enumerated(network) * np.array([0.2, 1.0, 0.5])[None, :, None]
+    found = posterior(network, likelihoods={"v1": {"s0": 0.2, "s2": 0.5}})
+    np.testing.assert_allclose(found.marginals[2], joint.sum(axis=(0, 1)) / joint.sum(), atol=1e-14)
+    assert found.log_evidence == pytest.approx(np.log(joint.sum()))
 
 
-def test_a_long_lattice_is_its_transfer_matrix(rng):
-    """Onsager's case at a width of 2: log Z per row tends to the log of the largest eigenvalue."""
-    length, w, b = 400, 0.7, -0.4
-    weights = np.zeros((2 * length, 2 * length))
-    for k in range(length):
-        weights[2 * k, 2 * k + 1] = w
-        if k + 1 < length:
-            weights[2 * k, 2 * k + 2] = weights[2 * k + 1, 2 * k + 3] = w
-    machine = bs.BoltzmannMachine(weights=weights + weights.T, biases=np.full(2 * length, b))
-    states = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    row = b * states.sum(axis=1) + w * states[:, 0] * states[:, 1]
-    transfer = np.exp(w * states @ states.T + (row[:, None] + row) / 2)
-    value, vectors = np.linalg.eigh(transfer)
-    found = exact_moments(machine)
-    assert found.method == "elimination, width 2"
-    assert found.log_z / length == pytest.approx(np.log(value[-1]), rel=2e-3)
-    top = vectors[:, -1] ** 2
-    assert found.marginals[length : length + 2] == pytest.approx(top @ states, rel=1e-9)
+def test_evidence_of_probability_zero_is_an_error():
+    network = bs.networks.asia()
+    with pytest.raises(ValidationError, match="must be possible, got lung=yes, either=no of probability zero"):
+        posterior(network, {"lung": "yes", "either": "no"})
 
 
-def test_large_weights_do_not_overflow():
-    weights = np.diag(np.full(29, 900.0), 1)
-    machine = bs.BoltzmannMachine(weights=weights + weights.T, biases=np.full(30, -800.0))
-    found = exact_moments(machine, method="elimination")
-    assert found.marginals == pytest.approx(np.ones(30))
-    assert found.log_z == pytest.approx(29 * 900 - 30 * 800)
+def test_zero_entries_leave_the_other_beliefs_right():
+    network = bs.networks.asia()
+    joint = enumerated(network)
+    found = posterior(network, {"either": "yes"})
+    conditioned = joint.take(network.states[network.index("either")].index("yes"), axis=network.index("either"))
+    lung = conditioned.sum(axis=tuple(a for a in range(7) if a != network.index("lung")))
+    np.testing.assert_allclose(found.marginals[network.index("lung")], lung / lung.sum(), atol=1e-14)
+
+
+def test_a_clique_that_is_too_large_is_refused_before_it_is_formed():
+    pairs = [((a, b), np.ones((2, 2))) for a, b in itertools.combinations(range(40), 2)]
+    with pytest.raises(UnsupportedFeature, match=r"a table of 1.1e\+12 entries"):
+        beliefs([2] * 40, pairs)

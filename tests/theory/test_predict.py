@@ -49,3 +49,23 @@ def test_unknown_methods_and_alpha_kernels_are_refused():
     for method in ("density", "burst"):
         with pytest.raises(UnsupportedFeature, match="method='simulation'"):
             predict(alpha, S1.background, MU, method=method)
+
+
+@pytest.mark.parametrize("method", ["density", "burst", "siegert-coloured"])
+def test_drawn_refractory_periods_are_refused_where_the_theory_needs_a_fixed_one(method):
+    neuron = dataclasses.replace(S1.neuron, refractory=bs.RandomRefractory(sd=2.0))
+    with pytest.raises(UnsupportedFeature, match=f"the {method} response needs a fixed refractory period"):
+        predict(neuron, S1.background, MU, method=method)
+    assert np.array_equal(
+        predict(neuron, S1.background, MU, method="siegert")[0],
+        predict(S1.neuron, S1.background, MU, method="siegert")[0],
+    )
+
+
+def test_without_noise_the_grid_rounds_the_climb_up_to_whole_steps():
+    silent = bs.PoissonBackground(rates=[], weights=[])
+    neuron = dataclasses.replace(S1.neuron, v_reset=-51.0)
+    mu = np.array([-51.0, -49.0])
+    p, _ = predict(neuron, silent, mu, dt=0.1)
+    # 1 ms ln 2 = .693 ms takes seven steps, of which the refractory period holds one
+    assert p == pytest.approx([0.0, 10.0 / 10.6])

@@ -28,7 +28,8 @@ from boltzspike import streams
 from boltzspike.abstract.lanes import ROW, TILE, UNROLL, random_kernel, sequential_kernel
 from boltzspike.abstract.serial import run_chain
 from boltzspike.errors import require
-from boltzspike.samples import Record, Samples
+from boltzspike.samples import PackedStates, Record, Samples
+from boltzspike.simd import instruction_set
 
 Array = np.ndarray
 Scan = Literal["sequential", "random"]
@@ -61,7 +62,7 @@ class _Runner:
     def __init__(self, weights: Array, biases: Array, *, threads: int = 1) -> None:
         """``biases`` (n,) are shared; with (chains, n) each chain samples a machine of its own."""
         self.weights, self.biases = np.asarray(weights, dtype=np.float64), np.array(biases, dtype=np.float64)
-        self.threads = threads
+        self.threads, self.cpu = threads, instruction_set()
 
     @property
     def n_units(self) -> int:
@@ -106,7 +107,8 @@ class _Runner:
         else:
             for block in blocks:
                 run_block(block)
-        samples = Samples(start=state.step, stop=after.step, dt=self.dt, states=states if every else None)
+        packed = PackedStates.of(states) if every else None
+        samples = Samples(start=state.step, stop=after.step, dt=self.dt, packed=packed)
         return samples, after
 
     def _run_block(

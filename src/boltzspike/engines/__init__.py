@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from boltzspike.errors import UnsupportedFeature, ValidationError, suggestion
 from boltzspike.program import Program
 from boltzspike.samples import Record, Samples
+
+if TYPE_CHECKING:
+    from boltzspike.engines.start import Initial
 
 State = Any
 """What a runner needs to go on: opaque to all but the engine that made it."""
@@ -21,8 +24,13 @@ class Runner(Protocol):
         """What was approximated, in words for the result."""
         ...
 
-    def init(self, *, seed: int, chains: int) -> State:
-        """Return the state before the first step."""
+    @property
+    def cpu(self) -> str:
+        """Where states repeat bit for bit: the CPU's architecture or instruction set, for checkpoints."""
+        ...
+
+    def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> State:
+        """Return the state before the first step: at rest, or as ``initial`` says."""
         ...
 
     def run(self, state: State, steps: int, record: Record) -> tuple[Samples, State]:

@@ -5,18 +5,20 @@ The order of events in a step stands in ``boltzspike.program``; each of its four
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from boltzspike import streams
 from boltzspike.engines import check_features
-from boltzspike.program import FREE, Program
-from boltzspike.samples import Record, Samples, Spikes
+from boltzspike.engines.start import Initial, start
+from boltzspike.program import FREE, Program, positive
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 
 Array = np.ndarray
-NO_SPIKE = 0
-LONG_AGO = -(2**40)
+NO_SPIKE = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,16 +38,26 @@ class ReferenceState:
     rising_inh: Array
     last_spike: Array
     """Step of the last spike, ``LONG_AGO`` if there was none."""
+    held: Array
+    """Steps of the refractory period after it."""
+    resources: Array
+    """R at the last spike (Tsodyks-Markram synapses)."""
+    utilization: Array
+    """u at the last spike."""
     under_way: Array
-    """Spikes not yet arrived, (delay + 1, chains, units), at index step % (delay + 1): the interval to the
-    spike before in steps, 0 where no spike was emitted."""
+    """Spikes not yet arrived, (delay + 1, chains, units), at index step % (delay + 1): the interval to the spike
+    before in steps (renewing synapses), else the amplitude A; 0 where no spike was emitted."""
 
 
 class ReferenceEngine:
     """Readable NumPy."""
 
     name = "reference"
-    features = frozenset({"conductance", "current", "alpha", "renewing", "additive", "clamp"})
+    features = frozenset(
+        {"conductance", "current", "alpha", "renewing", "additive", "tsodyks-markram", "clamp", "sparse", "delays",
+         "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp", "varying-rates",
+         "waves"}
+    )  # fmt: skip
 
     def __init__(self, *, threads: int | None = None) -> None:
         """Ignore ``threads``: this engine is serial."""
@@ -69,69 +81,105 @@ class ReferenceRunner:
         # mean over a step of e (t/tau) exp(-t/tau), the answer of an alpha synapse to what feeds it
         self.step_mean_rising_exc = np.e * (self.step_mean_exc - self.decay_exc)
         self.step_mean_rising_inh = np.e * (self.step_mean_inh - self.decay_inh)
-        self.weights_exc, self.weights_inh = np.maximum(p.weights, 0), np.maximum(-p.weights, 0)
         self.rates = np.unique(p.background_rates)
         self.thresholds = [streams.poisson_thresholds(rate * p.dt) for rate in self.rates]
+        self.synapses = _by_delay(p)
+        if p.pool is not None:
+            drawn = p.pool.rates[: p.pool.drawn]
+            self.pool_thresholds = [streams.poisson_thresholds(rate * p.dt) for rate in drawn]
+            self.pool_exc, self.pool_inh = positive(p.pool.weights), positive(-p.pool.weights)
 
     approximation = "noise: exact Poisson, float64"
+    cpu = platform.machine()
 
-    def init(self, *, seed: int, chains: int) -> ReferenceState:
-        """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
+    def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> ReferenceState:
+        """Start at v_reset, the synaptic variables at their stationary means, no spike before, or as given."""
         p = self.program
-        excitation, inhibition = p.mean_input()
-        area, feeding = (np.e, 1.0) if p.alpha else (1.0, 0.0)
-        shape = (chains, p.n_units)
+        begin = start(p, chains, initial)
+        shape = begin.v.shape
         return ReferenceState(
             seed=streams.check_seed(seed),
             step=0,
-            u=np.broadcast_to(p.v_reset, shape).copy(),
-            excitation=np.broadcast_to(area * excitation, shape).copy(),
-            inhibition=np.broadcast_to(area * inhibition, shape).copy(),
-            rising_exc=np.broadcast_to(feeding * excitation, shape).copy(),
-            rising_inh=np.broadcast_to(feeding * inhibition, shape).copy(),
-            last_spike=np.full(shape, LONG_AGO, dtype=np.int64),
-            under_way=np.zeros((p.delay_steps + 1, *shape), dtype=np.int64),
+            u=begin.v,
+            excitation=begin.excitation,
+            inhibition=begin.inhibition,
+            rising_exc=begin.rising_exc,
+            rising_inh=begin.rising_inh,
+            last_spike=begin.last_spike,
+            held=np.broadcast_to(p.refractory_steps, shape).copy(),
+            resources=np.ones(shape),
+            utilization=np.full(shape, p.U),
+            under_way=begin.under_way,
         )
 
     def run(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
-        """Advance by ``steps``."""
+        """Advance by ``steps``, in passes, each gathered before the next."""
         p = self.program
-        chains = len(state.u)
+        chains, n = state.u.shape
+        per_pass = record.steps_a_pass(chains, n, p.shortest_refractory)
+        return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
+
+    def _run_pass(self, state: ReferenceState, steps: int, record: Record) -> tuple[Samples, ReferenceState]:
+        p = self.program
+        chains, units = len(state.u), np.arange(p.n_units)
         u, excitation, inhibition = state.u.copy(), state.excitation.copy(), state.inhibition.copy()
         rising_exc, rising_inh = state.rising_exc.copy(), state.rising_inh.copy()
         last_spike, under_way = state.last_spike.copy(), state.under_way.copy()
+        held, resources, utilization = state.held.copy(), state.resources.copy(), state.utilization.copy()
         # an input raises the synaptic variable itself or, with alpha synapses, what feeds it
         raised_exc, raised_inh = (rising_exc, rising_inh) if p.alpha else (excitation, inhibition)
         states, voltages, emitted = [], [], []
 
         for step in range(state.step, state.step + steps):
-            slot = step % (p.delay_steps + 1)
+            slots = p.delay_steps + 1
+            i_offset, clamp = self._bias_and_clamp(step)
 
             # 1. Arrivals
             events = self._background_events(state.seed, chains, step)
             raised_exc += (events * np.maximum(p.background_weights, 0)).sum(axis=2)
             raised_inh += (events * np.maximum(-p.background_weights, 0)).sum(axis=2)
-            raised_exc += self._recurrent(under_way[slot], self.weights_exc, p.tau_syn_exc)
-            raised_inh += self._recurrent(under_way[slot], self.weights_inh, p.tau_syn_inh)
+            if p.pool is not None:
+                shared = self._pool_events(state.seed, chains, step)
+                raised_exc += (self.pool_exc @ shared.T).T
+                raised_inh += (self.pool_inh @ shared.T).T
+            for delay, synapses in self.synapses.items():
+                arriving = under_way[(step - 1 - delay) % slots]
+                if arriving.any():
+                    raised_exc += self._recurrent(arriving, synapses, p.tau_syn_exc, sign=1)
+                    raised_inh += self._recurrent(arriving, synapses, p.tau_syn_inh, sign=-1)
 
             # 2. Membrane
             mean_exc = excitation * self.step_mean_exc + rising_exc * self.step_mean_rising_exc
             mean_inh = inhibition * self.step_mean_inh + rising_inh * self.step_mean_rising_inh
             if p.conductance_based:
                 g_tot = p.g_l + mean_exc + mean_inh
-                current = p.g_l * p.v_rest + mean_exc * p.e_rev_exc + mean_inh * p.e_rev_inh + p.i_offset
+                current = p.g_l * p.v_rest + mean_exc * p.e_rev_exc + mean_inh * p.e_rev_inh + i_offset
             else:
                 g_tot = p.g_l
-                current = p.g_l * p.v_rest + mean_exc - mean_inh + p.i_offset
+                current = p.g_l * p.v_rest + mean_exc - mean_inh + i_offset
             u_inf = current / g_tot
-            free = step - last_spike >= p.refractory_steps
+            free = step - last_spike >= held
             u = np.where(free, u_inf + (u - u_inf) * np.exp(-p.dt * g_tot / p.c_m), p.v_reset)
 
             # 3. Threshold
-            spiked = free & np.where(p.clamp == FREE, u >= p.v_thresh, p.clamp == 1)
-            u = np.where(spiked | (p.clamp != FREE), p.v_reset, u)
-            under_way[slot] = np.where(spiked, step - last_spike, NO_SPIKE)
+            spiked = free & np.where(clamp == FREE, u >= p.v_thresh, clamp == 1)
+            u = np.where(spiked | (clamp != FREE), p.v_reset, u)
+            interval = step - last_spike
+            carried = np.ones(u.shape)
+            if p.renewing:
+                carried = interval
+            elif p.tsodyks_markram:
+                left = resources * (1 - utilization)
+                recovered = left + (1 - left) * -np.expm1(-_ratio(interval * p.dt, p.tau_rec))
+                used = p.U + utilization * (1 - p.U) * np.exp(-_ratio(interval * p.dt, p.tau_fac))
+                resources = np.where(spiked, recovered, resources)
+                utilization = np.where(spiked, used, utilization)
+                carried = used * recovered / p.U
+            under_way[step % slots] = np.where(spiked, carried, NO_SPIKE)
             last_spike = np.where(spiked, step, last_spike)
+            if p.refractory_law is not None:
+                words = streams.refractory_words(state.seed, np.arange(chains)[:, None], units, step)
+                held = np.where(spiked, p.refractory_law.periods(words, units), held)
 
             # 4. Decay
             excitation[:] = (excitation + rising_exc * np.e * p.dt / p.tau_syn_exc) * self.decay_exc
@@ -140,7 +188,7 @@ class ReferenceRunner:
             rising_inh *= self.decay_inh
 
             if record.states_every and (step + 1) % record.states_every == 0:
-                states.append((step - last_spike < p.refractory_steps).astype(np.int8))
+                states.append((step - last_spike < held).astype(np.int8))
             if record.voltages:
                 voltages.append(u)
             if record.spikes:
@@ -156,6 +204,9 @@ class ReferenceRunner:
             rising_exc=rising_exc,
             rising_inh=rising_inh,
             last_spike=last_spike,
+            held=held,
+            resources=resources,
+            utilization=utilization,
             under_way=under_way,
         )
         empty = np.zeros((chains, 0, p.n_units))
@@ -163,45 +214,100 @@ class ReferenceRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=_stack(states, empty.astype(np.int8)) if record.states_every else None,
+            packed=PackedStates.of(_stack(states, empty.astype(np.int8))) if record.states_every else None,
             voltages=_stack(voltages, empty) if record.voltages else None,
             spikes=self._spikes(emitted, state, after.step) if record.spikes else None,
         )
         return samples, after
 
+    def _bias_and_clamp(self, step: int) -> tuple[Array, Array]:
+        """Return the bias current and the clamps of a step, (units,) each."""
+        p, courses = self.program, self.program.courses
+        if courses is None:
+            return p.i_offset, p.clamp
+        segment = courses.segment(step)
+        swing = courses.swing(step) @ courses.current_wave
+        return p.i_offset + courses.current[segment] + swing, courses.clamp[segment]
+
     def _background_events(self, seed: int, chains: int, step: int) -> Array:
         """Return the number of background spikes of this step, shape (chains, units, sources)."""
-        rates = self.program.background_rates
+        rates, courses = self.program.background_rates, self.program.courses
         words = streams.words(seed, np.arange(chains), np.arange(len(rates)), step, rates.shape[1])
+        if courses is not None and courses.change_rates:
+            swing = np.tensordot(courses.swing(step), courses.rates_wave, axes=1)
+            now = np.maximum(rates + courses.rates[courses.segment(step)] + swing, 0)
+            return streams.poisson_counts(words, np.broadcast_to(now * self.program.dt, words.shape))
         events = np.zeros(words.shape)
         for rate, thresholds in zip(self.rates, self.thresholds):
             alike = rates == rate
             events[:, alike] = np.searchsorted(thresholds, words[:, alike], side="right")
         return events
 
-    def _recurrent(self, intervals: Array, weights: Array, tau_syn: Array) -> Array:
+    def _pool_events(self, seed: int, chains: int, step: int) -> Array:
+        """Return the number of spikes of each shared source in this step, shape (chains, sources)."""
+        pool = self.program.pool
+        assert pool is not None
+        words = streams.pool_words(seed, np.arange(chains), pool.drawn, step)
+        columns = [
+            np.searchsorted(table, words[:, k], side="right") for k, table in enumerate(self.pool_thresholds)
+        ]
+        for source in range(pool.drawn, len(pool.rates)):
+            phase = (step + np.arange(chains) * pool.shift[source]) % pool.length[source]
+            key = source * pool.stride + phase
+            columns.append(np.searchsorted(pool.events, key, "right") - np.searchsorted(pool.events, key, "left"))
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    def _recurrent(self, carried: Array, synapses: _Synapses, tau_syn: Array, *, sign: int) -> Array:
         """Return what the arriving spikes add, shape (chains, targets); ``tau_syn`` is the target's."""
-        if not intervals.any():
-            return np.zeros(intervals.shape)
-        arrived = np.broadcast_to((intervals != NO_SPIKE)[:, None, :], (len(intervals), *weights.shape))
+        amount = carried[:, synapses.source]
         if self.program.renewing:
-            increment = -np.expm1(-intervals[:, None, :] * self.program.dt / tau_syn[:, None])
-        else:
-            increment = np.ones(arrived.shape)
-        return np.einsum("ckj,kj->ck", np.where(arrived, increment, 0.0), weights)
+            amount = -np.expm1(-amount * self.program.dt / tau_syn[synapses.target])
+        return (synapses.into_target @ (amount * np.maximum(sign * synapses.weight, 0)).T).T
 
     def _spikes(self, emitted: list[Array], state: ReferenceState, stop: int) -> Spikes:
         chain, step, unit = np.concatenate(emitted, axis=1) if emitted else np.zeros((3, 0), dtype=np.int64)
         order = np.lexsort((unit, step, chain))
+        chain, unit, step = chain[order], unit[order], step[order]
+        law, words = self.program.refractory_law, streams.refractory_words(state.seed, chain, unit, step)
         return Spikes(
-            chain=chain[order],
-            unit=unit[order],
-            step=step[order],
+            chain=chain,
+            unit=unit,
+            step=step,
             before=state.last_spike,
             refractory_steps=self.program.refractory_steps,
             start=state.step,
             stop=stop,
+            drawn=None if law is None else law.periods(words, unit),
+            drawn_before=None if law is None else state.held,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Synapses:
+    """Synapses of one delay: arrays (synapses,), and the matrix that adds them up, (targets, synapses)."""
+
+    target: Array
+    source: Array
+    weight: Array
+    into_target: Any
+
+
+def _by_delay(program: Program) -> dict[int, _Synapses]:
+    from scipy.sparse import csr_array
+
+    target, source, weight, delay = program.synapses()
+    groups = {}
+    for steps in np.unique(delay):
+        chosen = np.flatnonzero(delay == steps)
+        ones = (np.ones(len(chosen)), (target[chosen], np.arange(len(chosen))))
+        into_target = csr_array(ones, shape=(program.n_units, len(chosen)))
+        groups[int(steps)] = _Synapses(target[chosen], source[chosen], weight[chosen], into_target)
+    return groups
+
+
+def _ratio(time: Array, tau: float) -> Array:
+    """Return time / tau, infinite for tau = 0."""
+    return time / tau if tau > 0 else np.full(np.shape(time), np.inf)
 
 
 def _stack(rows: list[Array], empty: Array) -> Array:

@@ -68,12 +68,15 @@ class Saved:
 def _equal(self: Any, other: Any) -> bool:
     if type(self) is not type(other):
         return NotImplemented
-    return all(
-        np.array_equal(getattr(self, field.name), getattr(other, field.name))
-        if isinstance(getattr(self, field.name), np.ndarray)
-        else getattr(self, field.name) == getattr(other, field.name)
-        for field in dataclasses.fields(self)
-    )
+    return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in dataclasses.fields(self))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if is_sparse(a) or is_sparse(b):
+        return (
+            is_sparse(a) and is_sparse(b) and a.shape == b.shape and all(map(np.array_equal, parts(a), parts(b)))
+        )
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else bool(a == b)
 
 
 def set_field(owner: Any, field: str, value: object) -> None:
@@ -106,6 +109,30 @@ def frozen_array(value: object, where: str, *, ndim: int, dtype: Any = np.float6
         raise ValidationError(f"{where}{list(position)}: must be finite, got {array[position]}")
     array.setflags(write=False)
     return array
+
+
+def is_sparse(value: object) -> bool:
+    """Return whether a value is one of scipy's sparse matrices or arrays; doesn't import them."""
+    return hasattr(value, "tocsr")
+
+
+def parts(matrix: Any) -> tuple[Array, Array, Array]:
+    """Return the three arrays of a CSR matrix: data, indices, indptr."""
+    return matrix.data, matrix.indices, matrix.indptr
+
+
+def frozen_matrix(value: Any, where: str) -> Any:
+    """Return a read-only copy of a matrix with finite entries: dense, or CSR where a sparse one is given."""
+    if not is_sparse(value):
+        return frozen_array(value, where, ndim=2)
+    from scipy.sparse import csr_array
+
+    matrix = csr_array(value, dtype=np.float64, copy=True)
+    matrix.sum_duplicates()
+    frozen_array(matrix.data, f"{where} (its stored entries)", ndim=1)
+    for part in parts(matrix):
+        part.setflags(write=False)
+    return matrix
 
 
 def unit_names(names: Sequence[str] | None, count: int, where: str, prefix: str = "z") -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from boltzspike.errors import require
@@ -10,6 +11,26 @@ from boltzspike.model.description import description, set_number
 from boltzspike.units import ms, mV, nA, nF, uS
 
 SynapticKernel = Literal["exponential", "alpha"]
+
+
+@description
+class RandomRefractory:
+    """A refractory period drawn anew after each spike, with mean ``tau_refrac``; z is 1 for as long as it lasts.
+
+    ``"uniform"``: within ``tau_refrac -+ sqrt(3) sd``. ``"normal"``: clipped to ``(0, 2 tau_refrac)``, which keeps
+    the mean. On the time grid it is a whole number of steps, at least one.
+    """
+
+    law: Literal["uniform", "normal"] = "normal"
+    """``"uniform"`` or ``"normal"``."""
+    sd: ms
+    """Standard deviation, > 0; at most ``tau_refrac / sqrt(3)`` (uniform) or ``tau_refrac`` (normal, of the law
+    before it is clipped)."""
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        require(self.law in ("uniform", "normal"), "RandomRefractory.law", "'uniform' or 'normal'", self.law)
+        set_number(self, "sd", above=0.0, unit="ms")
 
 
 def _check_membrane(neuron: LIF | CurrentLIF) -> None:
@@ -24,6 +45,11 @@ def _check_membrane(neuron: LIF | CurrentLIF) -> None:
     require(
         neuron.v_reset < neuron.v_thresh, f"{name}.v_reset", f"< v_thresh = {neuron.v_thresh:g} mV", neuron.v_reset
     )
+    law = neuron.refractory
+    if law is not None:
+        require(isinstance(law, RandomRefractory), f"{name}.refractory", "None or a RandomRefractory", law)
+        most = neuron.tau_refrac / (math.sqrt(3) if law.law == "uniform" else 1)
+        require(law.sd <= most, f"{name}.refractory.sd", f"at most {most:g} ms for law {law.law!r}", law.sd)
     require(neuron.kernel in ("exponential", "alpha"), f"{name}.kernel", "'exponential' or 'alpha'", neuron.kernel)
 
 
@@ -63,6 +89,8 @@ class LIF:
     """Constant current."""
     kernel: SynapticKernel = "exponential"
     """Shape of the synaptic conductance."""
+    refractory: RandomRefractory | None = None
+    """How the refractory period varies; ``None``: it is always ``tau_refrac``."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -109,6 +137,8 @@ class CurrentLIF:
     """Constant current."""
     kernel: SynapticKernel = "exponential"
     """Shape of the synaptic current."""
+    refractory: RandomRefractory | None = None
+    """How the refractory period varies; ``None``: it is always ``tau_refrac``."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -121,10 +151,12 @@ class CurrentLIF:
 
 
 Neuron = LIF | CurrentLIF
-Control = Literal["v_rest", "i_offset"]
+Control = Literal["v_rest", "i_offset", "balance"]
+CONTROL_UNITS: dict[Control, str] = {"v_rest": "mV", "i_offset": "nA", "balance": "of the input"}
+"""The bias variables: two of the neuron, and the balance of its background (``model.background.with_balance``)."""
 
 
 def with_control(neuron: Neuron, control: Control, value: float) -> Neuron:
-    """Return the neuron with its bias variable set."""
+    """Return the neuron with its bias variable, v_rest or i_offset, set."""
     values: dict[str, Any] = {control: float(value)}
     return dataclasses.replace(neuron, **values)

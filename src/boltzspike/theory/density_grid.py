@@ -126,11 +126,12 @@ class Resolution:
     v_near: float = 0.15
     v_growth: float = 1.5
 
-    def coarsened(self, factor: float) -> Resolution:
-        """Return the resolution with every cell larger by the factor."""
+    def coarsened(self, factor: float, factor_v: float | None = None) -> Resolution:
+        """Return the resolution with every cell larger by the factor, in v by another if one is given."""
+        factor_v = factor if factor_v is None else factor_v
         return Resolution(
             s_near=self.s_near * factor, s_far=self.s_far * factor, s_growth=self.s_growth * factor,
-            v_near=self.v_near * factor, v_growth=1 + (self.v_growth - 1) * factor,
+            v_near=self.v_near * factor_v, v_growth=1 + (self.v_growth - 1) * factor_v,
         )  # fmt: skip
 
 
@@ -394,22 +395,29 @@ def _positive_part(mid: Array, half: Array, factor_mid: Array, factor_half: Arra
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
-    """Occupation, spikes and releases of one point, as coefficients on the grid."""
+class Levels:
+    """The v-direction: its faces, and what moves f across them (blocks that act within the S-cells)."""
 
-    free_time: float  # mean, ms
-    free_time_sq: float
-    free: Array  # coefficients, shape (v cells, v degree + 1, unknowns per level)
-    at_spike: Array  # coefficients of pi, zero where S < 0
-    at_release: Array
-    v_faces: Array
+    faces: Array  # of v, mV
+    at_reset: int  # the face at v_reset
+    speed: Array  # dv/dt at each face, shape (faces, cells, q, q)
+    up: Array  # its positive part
+    down: Array
+    above: Array  # 1{dv/dt > 0} at v_reset, shape (cells, q, q)
+    rising: Array  # where dv/dt > 0 in part of the cell, per unknown, shape (faces, unknowns)
+    falling: Array
+
+    def block(self, level: int, l: int, k: int) -> Array:
+        """Return the advection within a level: test polynomial l, trial polynomial k, shape (cells, q, q)."""
+        centre = (self.speed[level] + self.speed[level + 1]) / 2
+        slope = (self.speed[level + 1] - self.speed[level]) / 2
+        blocks = _V0[l, k] * centre + _V1[l, k] * slope - self.up[level + 1]
+        return np.asarray(blocks + (_V_SIGN[l] * _V_SIGN[k]) * self.down[level])
 
 
-def solve_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: Resolution) -> Solution:
-    """Solve for f, level by level in v from below, with pi from the balance of spikes and releases."""
-    q, order = S_DEGREE + 1, V_DEGREE + 1
-    cells = len(synapses.s_mid)
-    size = cells * q
+def build_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: Resolution) -> Levels:
+    """Return the grid in v, from below every resting potential to threshold, and the velocities on it."""
+    q = S_DEGREE + 1
     reset = neuron.v_reset - neuron.v_thresh
     lowest = min(
         reset,
@@ -419,16 +427,42 @@ def solve_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: 
     tau_eff, tau_syn = neuron.c_m / input_.mean_g, max(input_.tau_exc, input_.tau_inh)
     layer = min(math.sqrt(tau_eff / tau_syn), tau_syn / tau_eff)
     z, at_reset = _v_faces(lowest, reset, grid.v_near * layer * input_.sd / input_.mean_g, grid.v_growth)
-    levels = len(z) - 1
-
     speed_mid = (synapses.s_mid - synapses.g_mid * z[:, None]) / neuron.c_m
     speed_half = (synapses.s_half - synapses.g_half * z[:, None]) / neuron.c_m
     speed = speed_mid[..., None, None] * np.eye(q) + speed_half[..., None, None] * _TIMES_XI
     up = _positive_part(speed_mid, speed_half, speed_mid, speed_half)
-    down = speed - up
+    ones = np.ones(len(synapses.s_mid))
     mixed = np.abs(speed_half) > np.abs(speed_mid) * (1 + 1e-9)
-    rising = np.repeat((speed_mid > 0) | mixed, q, axis=1)
-    falling = np.repeat((speed_mid <= 0) | mixed, q, axis=1)
+    return Levels(
+        faces=z, at_reset=at_reset, speed=speed, up=up, down=speed - up,
+        above=_positive_part(speed_mid[at_reset], speed_half[at_reset], ones, 0 * ones),
+        rising=np.repeat((speed_mid > 0) | mixed, q, axis=1),
+        falling=np.repeat((speed_mid <= 0) | mixed, q, axis=1),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """Occupation, spikes and releases of one point, as coefficients on the grid."""
+
+    free_time: float  # mean, ms
+    free_time_sq: float  # nan if not asked for
+    free: Array  # coefficients, shape (v cells, v degree + 1, unknowns per level)
+    at_spike: Array  # coefficients of pi, zero where S < 0
+    at_release: Array
+    v_faces: Array
+
+
+def solve_levels(
+    neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: Resolution, *, second_moment: bool = True
+) -> Solution:
+    """Solve for f, level by level in v from below, with pi from the balance of spikes and releases."""
+    q, order = S_DEGREE + 1, V_DEGREE + 1
+    cells = len(synapses.s_mid)
+    size = cells * q
+    v = build_levels(neuron, input_, synapses, grid)
+    z, at_reset, up, down, rising, falling = v.faces, v.at_reset, v.up, v.down, v.rising, v.falling
+    levels = len(z) - 1
 
     def times(blocks: Array, x: Array) -> Array:
         return np.matmul(blocks, x.reshape(cells, q, -1)).reshape(size, -1)
@@ -444,15 +478,11 @@ def solve_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: 
     reflected: tuple[Array, Array, Array] | None = None
     for level in range(levels):
         width = z[level + 1] - z[level]
-        centre = (speed[level] + speed[level + 1]) / 2
-        slope = (speed[level + 1] - speed[level]) / 2
         system = np.zeros((order, size, order, size))
         for l in range(order):
             system[l, :, l, :] = (width * _V_MASS[l]) * generator
             for k in range(order):
-                blocks = _V0[l, k] * centre + _V1[l, k] * slope - up[level + 1]
-                blocks += (_V_SIGN[l] * _V_SIGN[k]) * down[level]
-                system[l, :, k, :].reshape(cells, q, cells, q)[each, :, each, :] += blocks
+                system[l, :, k, :].reshape(cells, q, cells, q)[each, :, each, :] += v.block(level, l, k)
         if reflected is not None:
             rows, columns, block = reflected
             for l in range(order):
@@ -483,10 +513,7 @@ def solve_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: 
 
     def sweep(source: Array, volume: Array | None) -> tuple[list[Array | None], Array]:
         """Return each level's particular solution and the outflow at threshold, for sources at the reset."""
-        upper = times(
-            _positive_part(speed_mid[at_reset], speed_half[at_reset], np.ones(cells), np.zeros(cells)),
-            source,
-        )
+        upper = times(v.above, source)
         particular: list[Array | None] = [None] * levels
         trace: Array | None = None
         for level in range(0 if volume is not None else max(at_reset - 1, 0), levels):
@@ -524,11 +551,14 @@ def solve_levels(neuron: Neuron, input_: Bombardment, synapses: Synapses, grid: 
     balance[0] = mass[fires]
     pi = np.linalg.solve(balance, np.eye(len(fires))[0])
     free = descend([np.zeros((order, size)) if x is None else x @ pi for x in by_source])
-    again, _ = sweep(np.zeros((size, 1)), free)
-    second = descend([x[..., 0] for x in again if x is not None])
+    square = math.nan
+    if second_moment:
+        again, _ = sweep(np.zeros((size, 1)), free)
+        second = descend([x[..., 0] for x in again if x is not None])
+        square = 2 * float(widths @ (second[:, 0] @ mass))
     at_spike = np.zeros(size)
     at_spike[fires] = pi
     return Solution(
-        free_time=float(widths @ (free[:, 0] @ mass)), free_time_sq=2 * float(widths @ (second[:, 0] @ mass)),
+        free_time=float(widths @ (free[:, 0] @ mass)), free_time_sq=square,
         free=free, at_spike=at_spike, at_release=refractory @ pi, v_faces=z,
     )  # fmt: skip

@@ -1,232 +1,266 @@
-"""Variable elimination: exact moments of machines of low treewidth (trees, chains, lattices, sparse graphs).
+"""Exact sums over products of factors: bucket elimination, and the posteriors of Bayesian networks by it.
 
-Units are summed out one by one. Eliminating v leaves a message on its neighbours S, which become coupled:
-
-``m_v(S) = log sum_(z_v) exp(z_v (b_v + sum_S W_vs z_s) + messages to v)``
-
-and the conditional p(z_v = 1 | S). Backwards, p(S) of the last one eliminated gives p(v, S) of the ones before.
-Tables have 2^|S| entries. The transfer matrix of a lattice of width w is the case of an order along it: 2^w.
-
-R. Dechter, "Bucket elimination", Artif. Intell. 113 (1999) 41.
+A factor is ``(scope, table)``: a tuple of variables and an array with one axis each. Elimination forms
+one clique per variable (R. Dechter, Bucket elimination: a unifying framework for reasoning, Artif. Intell. 113,
+1999); a second pass in the opposite direction gives the beliefs of all cliques.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
-from boltzspike.errors import require
+from boltzspike.errors import UnsupportedFeature, ValidationError
+from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.description import Array
-from boltzspike.theory.tables import linear, marginal_sums
 
-MAX_ENTRIES = 2**27
-"""Entries of all tables together: 1 GiB, some ten seconds."""
-MAX_WIDTH = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Elimination:
-    """An order of elimination, and what it costs."""
-
-    order: tuple[int, ...]
-    neighbours: tuple[tuple[int, ...], ...]
-    """S of each unit in the order, the one eliminated first in front."""
-
-    @property
-    def width(self) -> int:
-        """Largest |S|: the treewidth, if the order is a best one."""
-        return max(map(len, self.neighbours))
-
-    @property
-    def entries(self) -> int:
-        """Entries of all tables together."""
-        return sum(2 ** len(s) for s in self.neighbours)
+Factor = tuple[tuple[int, ...], Array]
+MAX_CLIQUE = 2**24
+"""Largest clique table that is formed (128 MB)."""
+_MAX_AXES = 52
+"""Axes that one einsum can name."""
 
 
-def plan(weights: Array) -> Elimination | None:
-    """Return the cheapest of four orders: least degree, as given, along the band, fewest fill-ins.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Beliefs:
+    """The sum over a product of factors, and the normalised distribution's marginals over cliques."""
 
-    ``None``: each needs tables of more than 2^25 entries. To find the best order of all is NP-hard.
+    log_z: float
+    """Log of the sum; ``-inf`` if every product is zero."""
+    cliques: tuple[Factor, ...]
+    """Normalised joint marginals, one a clique."""
+
+    def marginal(self, variables: Sequence[int]) -> Array:
+        """Return the joint marginal of variables that share a clique, axes in their order."""
+        wanted = set(variables)
+        holding = [factor for factor in self.cliques if wanted <= set(factor[0])]
+        if not holding:
+            raise UnsupportedFeature(f"no clique holds all of the variables {list(variables)}")
+        scope, table = min(holding, key=lambda factor: factor[1].size)
+        summed = table.sum(axis=tuple(axis for axis, v in enumerate(scope) if v not in wanted))
+        left = [v for v in scope if v in wanted]
+        return np.transpose(summed, [left.index(v) for v in variables])
+
+
+def beliefs(cardinalities: Sequence[int], logs: Sequence[Factor], *, largest: int = MAX_CLIQUE) -> Beliefs:
+    """Return log sum and clique marginals of ``prod_f exp(table_f)``, variables without a factor included.
+
+    All sums are formed in the log domain: large terms of opposite sign in different factors don't underflow.
+
+    Parameters
+    ----------
+    cardinalities
+        Number of states of each variable, shape (n,).
+    logs
+        The factors' logarithms, ``-inf`` allowed; pass zeros over a set of variables to have their joint marginal.
+    largest
+        Largest clique allowed, in table entries.
+
+    Raises
+    ------
+    UnsupportedFeature
+        Before anything is allocated, where the order found needs a larger clique.
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import reverse_cuthill_mckee
-
-    coupled = np.asarray(weights) != 0
-    graph = [sum(1 << int(j) for j in np.flatnonzero(row)) for row in coupled]
-    if not _may_be_narrow(graph):
-        return None
-    band = reverse_cuthill_mckee(csr_array(coupled), symmetric_mode=True).tolist()
-    best = None
-    for order in (_degree, range(len(graph)), band, _fewest_fill_ins):
-        found = _eliminate(graph, order)
-        if found is not None and (best is None or found.entries < best.entries):
-            best = found
-        if best is not None and best.width <= 1:  # a forest
-            break
-    return best
-
-
-def check_cost(elimination: Elimination | None, n: int) -> Elimination:
-    """Return the elimination, or raise with its cost if that is out of reach."""
-    found = "more than 2^25 entries in one table"
-    if elimination is not None:
-        found = f"{elimination.entries:.2g} entries (width {elimination.width})"
-        if elimination.entries <= MAX_ENTRIES:
-            return elimination
-    require(False, f"elimination of {n} units", f"of tables of at most {MAX_ENTRIES:.2g} entries", found)
-    raise AssertionError
-
-
-def eliminated(weights: Array, biases: Array, elimination: Elimination) -> tuple[float, Array, Array]:
-    """Return log Z, the marginals (n,) and p(z_k = z_j = 1), (n, n), NaN for pairs that no table holds.
-
-    All pairs that are coupled are held.
-    """
-    n = len(biases)
-    position = {v: i for i, v in enumerate(elimination.order)}
-    waiting: list[list[tuple[tuple[int, ...], Array]]] = [[] for _ in range(n)]
-    conditional: list[Array] = []
+    n = len(cardinalities)
+    order, width = elimination_order(cardinalities, [scope for scope, _ in logs])
+    if width > largest:
+        raise UnsupportedFeature(
+            f"exact elimination needs a table of {width:.3g} entries ({8 * width / 2**30:.3g} GiB), "
+            f"more than {largest:.3g}"
+        )
+    when = {v: step for step, v in enumerate(order)}
+    buckets: list[list[Factor]] = [[] for _ in range(n)]
     log_z = 0.0
-    for v, scope in zip(elimination.order, elimination.neighbours):
-        odds = linear(weights[v, list(scope)]) + biases[v]
-        message = np.zeros(2 ** len(scope))
-        for of, table in waiting[v]:
-            off, on = table.reshape(2, -1)
-            _add(message, scope, of[1:], off)
-            _add(odds, scope, of[1:], on - off)
-        waiting[v] = []
-        conditional.append(expit(odds))
-        message += np.logaddexp(0, odds)
-        if scope:
-            waiting[scope[0]].append((scope, message))
-        else:
-            log_z += float(message[0])
 
-    # backwards: p(S) waits at each unit for those whose S lies within its own table
-    marginals, pairs = np.zeros(n), np.full((n, n), np.nan)
-    joint: list[Array | None] = [None] * n
-    children: list[list[int]] = [[] for _ in range(n)]
-    for i, scope in enumerate(elimination.neighbours):
-        if scope:
-            children[position[scope[0]]].append(i)
-    for i in range(n - 1, -1, -1):
-        v, scope = elimination.order[i], elimination.neighbours[i]
-        of_scope = joint[i] if scope else np.ones(1)
-        assert of_scope is not None
-        on = conditional[i] * of_scope
-        marginals[v] = pairs[v, v] = on.sum()
-        pairs[v, list(scope)] = pairs[list(scope), v] = marginal_sums(on)
-        for child in children[i]:
-            inner = elimination.neighbours[child][1:]
-            joint[child] = np.concatenate([_sum_out(half, scope, inner) for half in (of_scope - on, on)])
-        joint[i] = None
-    return log_z, marginals, pairs
-
-
-def _shape(scope: tuple[int, ...], of: tuple[int, ...]) -> tuple[list[int], list[bool]]:
-    """Return the sizes of runs of units of ``scope`` that are all in ``of``, or all not, and which."""
-    sizes, present = [1], [True]
-    for unit in scope:
-        inside = unit in of
-        if inside == present[-1]:
-            sizes[-1] *= 2
-        else:
-            sizes.append(2)
-            present.append(inside)
-    return sizes, present
-
-
-def _add(table: Array, scope: tuple[int, ...], of: tuple[int, ...], values: Array) -> None:
-    """Add values over ``of``, a part of ``scope`` in the same order, to a table over ``scope``."""
-    sizes, present = _shape(scope, of)
-    view = table.reshape(sizes)
-    view += values.reshape([size if inside else 1 for size, inside in zip(sizes, present)])
-
-
-def _sum_out(table: Array, scope: tuple[int, ...], of: tuple[int, ...]) -> Array:
-    """Return the sum of a table over the units of ``scope`` that are not in ``of``."""
-    sizes, present = _shape(scope, of)
-    for axis in range(len(sizes) - 1, -1, -1):
-        if not present[axis]:
-            after = int(np.prod(sizes[axis + 1 :]))
-            table = table.reshape(-1, sizes[axis], after).sum(axis=1)
-            sizes[axis] = 1
-    return table.ravel()
-
-
-Choice = Callable[[list[int], set[int]], int]
-
-
-def _eliminate(graph: list[int], order: Iterable[int] | Choice) -> Elimination | None:
-    """Return the elimination in an order, or in that of a choice at each step; ``None`` where it gets too wide."""
-    graph = graph.copy()  # of each unit its neighbours, as bits
-    left = set(range(len(graph)))
-    given = None if callable(order) else iter(order)
-    chosen: list[int] = []
-    scopes: list[list[int]] = []
-    while left:
-        v = next(given) if given is not None else order(graph, left)  # type: ignore[operator]  # a choice
-        scope = _members(graph[v])
-        if len(scope) > MAX_WIDTH:
+    def place(factor: Factor) -> int | None:
+        nonlocal log_z
+        if not factor[0]:
+            log_z += float(factor[1])
             return None
-        for s in scope:
-            graph[s] = (graph[s] | graph[v]) & ~(1 << s | 1 << v)
-        left.discard(v)
-        chosen.append(v)
-        scopes.append(scope)
-    position = {v: i for i, v in enumerate(chosen)}
-    neighbours = tuple(tuple(sorted(scope, key=position.__getitem__)) for scope in scopes)
-    return Elimination(tuple(chosen), neighbours)
+        step = min(when[v] for v in factor[0])
+        buckets[step].append(factor)
+        return step
+
+    for factor in logs:
+        place(factor)
+    conditionals: list[Factor] = []
+    above: list[int | None] = []
+    for step, variable in enumerate(order):
+        scope, table = product([((variable,), np.zeros(cardinalities[variable])), *buckets[step]], np.add)
+        buckets[step] = []
+        axis = scope.index(variable)
+        peak = table.max(axis=axis, keepdims=True)
+        # where nothing is possible the conditional stays zero
+        table = np.exp(table - np.where(np.isneginf(peak), 0.0, peak))
+        total = table.sum(axis=axis, keepdims=True)
+        with np.errstate(divide="ignore"):
+            message = np.log(total) + peak
+        conditionals.append((scope, table / np.where(total > 0, total, 1.0)))
+        above.append(place((scope[:axis] + scope[axis + 1 :], message.squeeze(axis))))
+    if not math.isfinite(log_z):
+        return Beliefs(log_z=-math.inf, cliques=())
+    cliques: list[Factor] = [((), np.ones(()))] * n
+    for step in reversed(range(n)):
+        scope, table = conditionals[step]
+        parent = above[step]
+        if parent is not None:
+            rest = tuple(v for v in scope if v != order[step])
+            table = table * aligned(scope, (rest, _marginal(cliques[parent], rest)))
+        cliques[step] = (scope, table)
+    return Beliefs(log_z=log_z, cliques=tuple(cliques))
 
 
-def _members(bits: int) -> list[int]:
-    members = []
-    while bits:
-        lowest = bits & -bits
-        members.append(lowest.bit_length() - 1)
-        bits ^= lowest
-    return members
+def elimination_order(cardinalities: Sequence[int], scopes: Sequence[tuple[int, ...]]) -> tuple[list[int], float]:
+    """Return an order by least fill-in (ties: smallest clique) and the entries of its largest clique."""
+    neighbours: dict[int, set[int]] = {v: set() for v in range(len(cardinalities))}
+    for scope in scopes:
+        for v in scope:
+            neighbours[v].update(set(scope) - {v})
+    size = np.log2(np.maximum(cardinalities, 1))
+    cost: dict[int, tuple[int, float]] = {}
+
+    def rated(v: int) -> tuple[int, float]:
+        near = neighbours[v]
+        missing = sum(len(near - neighbours[u]) - 1 for u in near)
+        return missing, float(size[v] + sum(size[u] for u in near))
+
+    order: list[int] = []
+    width = 0.0
+    stale = set(neighbours)
+    while neighbours:
+        for v in stale & neighbours.keys():
+            cost[v] = rated(v)
+        chosen = min(neighbours, key=lambda v: cost[v])
+        near = neighbours.pop(chosen)
+        width = max(width, cost[chosen][1])
+        order.append(chosen)
+        stale = set(near)
+        for u in near:
+            stale |= neighbours[u]
+        for u in near:
+            neighbours[u] |= near
+            neighbours[u] -= {u, chosen}
+    return order, 2.0**width
 
 
-def _degree(graph: list[int], left: set[int]) -> int:
-    return min(left, key=lambda v: graph[v].bit_count())
+def product(factors: Sequence[Factor], multiply: np.ufunc = np.multiply) -> Factor:
+    """Return the product over the union of the scopes, variables in the order in which they come."""
+    scope = tuple(dict.fromkeys(v for s, _ in factors for v in s))
+    if len(scope) > _MAX_AXES:
+        raise UnsupportedFeature(f"exact elimination: a clique of {len(scope)} variables")
+    table = aligned(scope, factors[0])
+    for factor in factors[1:]:
+        table = multiply(table, aligned(scope, factor))
+    return scope, table
 
 
-def _fewest_fill_ins(graph: list[int], left: set[int]) -> int:
-    def fill(v: int) -> int:
-        if graph[v].bit_count() > MAX_WIDTH:
-            return len(graph) ** 2
-        return sum((graph[v] & ~graph[s]).bit_count() - 1 for s in _members(graph[v]))
-
-    best, least = -1, -1
-    for v in left:
-        needed = fill(v)
-        if best < 0 or needed < least:
-            best, least = v, needed
-            if needed == 0:
-                break
-    return best
+def aligned(scope: tuple[int, ...], factor: Factor) -> Array:
+    """Return a factor's table with the axes of ``scope``, of length one where it does not depend."""
+    inner, table = factor
+    axes = sorted(range(len(inner)), key=lambda axis: scope.index(inner[axis]))
+    present = set(inner)
+    shape, lengths = [], iter(np.transpose(table, axes).shape)
+    for v in scope:
+        shape.append(next(lengths) if v in present else 1)
+    return np.transpose(table, axes).reshape(shape)
 
 
-def _may_be_narrow(graph: list[int]) -> bool:
-    """Return whether repeatedly taking out a unit of least degree never meets one above MAX_WIDTH.
+def _marginal(factor: Factor, variables: tuple[int, ...]) -> Array:
+    scope, table = factor
+    summed = table.sum(axis=tuple(axis for axis, v in enumerate(scope) if v not in variables))
+    left = [v for v in scope if v in variables]
+    return np.transpose(summed, [left.index(v) for v in variables])
 
-    If it does, part of the graph has that least degree, and its treewidth is no smaller.
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Posterior:
+    """The exact posterior of a Bayesian network under evidence."""
+
+    marginals: tuple[Array, ...]
+    """Probabilities of the states, one array a variable; of an observed variable one and zeros."""
+    log_evidence: float
+    """log p(evidence); with soft evidence the log of its expected likelihood."""
+    joint: Array | None = None
+    """Joint posterior of the variables asked for, one axis each."""
+
+
+def posterior(
+    network: BayesianNetwork,
+    evidence: Evidence | None = None,
+    *,
+    likelihoods: Mapping[str, object] | None = None,
+    joint: Sequence[str] = (),
+) -> Posterior:
+    """Return the exact posterior by bucket elimination.
+
+    Variables that are neither observed nor above an observed one are barren where nothing is asked of them; here
+    every marginal is asked for, so none is pruned.
+
+    Parameters
+    ----------
+    network
+        The network.
+    evidence
+        ``{variable: state}``.
+    likelihoods
+        Soft evidence: ``{variable: {state: p(observation | state)}}`` or one array of likelihoods a variable.
+    joint
+        Variables whose joint posterior is wanted too.
+
+    Raises
+    ------
+    ValidationError
+        If the evidence has probability zero.
+
+    Examples
+    --------
+    >>> rain = BayesianNetwork(
+    ...     states={"rain": ["yes", "no"], "wet": ["yes", "no"]},
+    ...     parents={"wet": ["rain"]},
+    ...     tables={"rain": [0.2, 0.8], "wet": [[0.9, 0.1], [0.1, 0.9]]},
+    ... )
+    >>> [round(float(p), 4) for p in posterior(rain, {"wet": "yes"}).marginals[0]]
+    [0.6923, 0.3077]
     """
-    degree = [bits.bit_count() for bits in graph]
-    left = set(range(len(graph)))
-    queue = [v for v in left if degree[v] <= MAX_WIDTH]
-    while queue:
-        v = queue.pop()
-        if v not in left:
-            continue
-        left.discard(v)
-        for s in _members(graph[v]):
-            if s in left:
-                degree[s] -= 1
-                if degree[s] == MAX_WIDTH:
-                    queue.append(s)
-    return not left
+    fixed = network.evidence_indices(evidence or {})
+    factors = reduced_factors(network, fixed, network.likelihood_arrays(likelihoods or {}))
+    wanted = tuple(network.index(name) for name in joint)
+    free = tuple(v for v in wanted if v not in fixed)
+    if free:
+        factors.append((free, np.ones([network.cardinalities[v] for v in free])))
+    cardinalities = [1 if v in fixed else c for v, c in enumerate(network.cardinalities)]
+    found = beliefs(cardinalities, logarithms(factors))
+    if not math.isfinite(found.log_z):
+        given = ", ".join(f"{network.names[k]}={network.states[k][s]}" for k, s in fixed.items())
+        raise ValidationError(f"evidence: must be possible, got {given or 'likelihoods'} of probability zero")
+    marginals = tuple(
+        np.eye(c)[fixed[v]] if v in fixed else found.marginal([v]) for v, c in enumerate(network.cardinalities)
+    )
+    table = None
+    if wanted:
+        table = np.zeros([network.cardinalities[v] for v in wanted])
+        table[tuple(fixed.get(v, slice(None)) for v in wanted)] = found.marginal(free) if free else 1.0
+    return Posterior(marginals=marginals, log_evidence=found.log_z, joint=table)
+
+
+def logarithms(factors: Sequence[Factor]) -> list[Factor]:
+    """Return the factors' logarithms, ``-inf`` where they are zero."""
+    with np.errstate(divide="ignore"):
+        return [(scope, np.log(table)) for scope, table in factors]
+
+
+def reduced_factors(
+    network: BayesianNetwork, fixed: Mapping[int, int], likelihoods: Mapping[int, Array]
+) -> list[Factor]:
+    """Return the network's tables with the evidence absorbed, over the variables that are left."""
+    factors: list[Factor] = []
+    for k in range(network.n_variables):
+        scope = network.scope(k)
+        table = network.tables[k][tuple(fixed.get(v, slice(None)) for v in scope)]
+        factors.append((tuple(v for v in scope if v not in fixed), table))
+    for k, likelihood in likelihoods.items():
+        factors.append(((), likelihood[fixed[k]]) if k in fixed else ((k,), likelihood))
+    return factors

@@ -11,8 +11,8 @@ from scipy.special import expit, logsumexp
 from boltzspike.errors import require
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine
 from boltzspike.model.description import Array
-from boltzspike.theory.elimination import MAX_ENTRIES, Elimination, check_cost, eliminated, plan
 from boltzspike.theory.tables import all_states, linear, marginal_sums, quadratic
+from boltzspike.theory.treewidth import MAX_ENTRIES, Elimination, check_cost, eliminated, plan
 
 __all__ = ["Exact", "all_states", "exact_given", "exact_joint", "exact_marginals_given", "exact_moments"]
 
@@ -48,7 +48,7 @@ def exact_moments(machine: Machine, *, method: str | None = None) -> Exact:
         The machine.
     method
         ``"enumeration"`` of all states in blocks, so the memory stays bounded; ``"smaller layer"`` of an RBM,
-        the other factorises; ``"elimination"`` (``theory.elimination``). ``None``: enumeration up to 20 units,
+        the other factorises; ``"elimination"`` (``theory.treewidth``). ``None``: enumeration up to 20 units,
         beyond that whichever is cheaper.
 
     Raises

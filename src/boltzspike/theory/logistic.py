@@ -34,15 +34,18 @@ class LogisticFit:
 def fit_logistic(x: Array, p: Array, p_error: Array | None = None) -> LogisticFit:
     """Fit a logistic by least squares to the points with p in [.01, .99].
 
+    Each point is weighted by its share of the x axis, so that the fit minimises the integral of the squared
+    deviation, wherever the points lie (``place_points``).
+
     Parameters
     ----------
     x
-        Control variable, shape (m,).
+        Control variable, shape (m,), in any order.
     p
         Response, shape (m,).
     p_error
-        Standard error of p, shape (m,); the points are then weighted by it, the misfit of the logistic
-        (its RMS in an unweighted fit) added in squares. ``None``: equal weights.
+        Standard error of p, shape (m,). The errors of u0 and alpha follow from it, and from that part of the
+        deviation that it does not explain (the misfit of the logistic), by linear propagation. ``None``: 0.
 
     Raises
     ------
@@ -57,31 +60,53 @@ def fit_logistic(x: Array, p: Array, p_error: Array | None = None) -> LogisticFi
             f"logistic fit: needs 3 points with p in [.01, .99], got {int(inside.sum())} "
             f"(p runs from {np.min(p):.3g} to {np.max(p):.3g}); widen or refine the range"
         )
-    x, p = x[inside], p[inside]
+    order = np.flatnonzero(inside)[np.argsort(x[inside], kind="stable")]
+    x, p = x[order], p[order]
+    variance = np.zeros_like(x) if p_error is None else p_error[order] ** 2
+    share = np.gradient(x) / np.mean(np.gradient(x))
     slope, offset = np.polyfit(x, logit(p), 1)
     first = np.array([-offset / slope, 1 / slope])
 
-    def solve(weight: Array) -> tuple[Array, Array, Array]:
-        found = least_squares(lambda q: weight * (expit((x - q[0]) / q[1]) - p), first, x_scale=np.abs(first[1]))
-        return found.x, found.jac, expit((x - found.x[0]) / found.x[1]) - p
-
-    best, jacobian, deviation = solve(np.ones_like(x))
-    freedom = max(len(x) - 2, 1)
-    misfit = np.sqrt(np.sum(deviation**2) / freedom)
-    scale = misfit
-    if p_error is not None:
-        weight = 1 / np.sqrt(p_error[inside] ** 2 + misfit**2)
-        best, jacobian, deviation = solve(weight)
-        scale = 1.0
-    errors = scale * np.sqrt(np.diagonal(np.linalg.inv(jacobian.T @ jacobian)))
+    root = np.sqrt(share)
+    found = least_squares(lambda q: root * (expit((x - q[0]) / q[1]) - p), first, x_scale=np.abs(first[1]))
+    best, deviation = found.x, expit((x - found.x[0]) / found.x[1]) - p
+    misfit = np.sum(share * deviation**2) / max(len(x) - 2, 1) - np.mean(share * variance)
+    # best = moved @ p, to first order
+    moved = np.linalg.solve(found.jac.T @ found.jac, found.jac.T) * root
+    errors = np.sqrt(moved**2 @ (variance + max(misfit, 0.0)))
     return LogisticFit(
         u0=float(best[0]),
         alpha=float(best[1]),
         u0_error=float(errors[0]),
         alpha_error=float(errors[1]),
-        rms=float(np.sqrt(np.mean(deviation**2))),
+        rms=float(np.sqrt(np.mean(share * deviation**2))),
         max_deviation=float(np.max(np.abs(deviation))),
     )
+
+
+def place_points(u0: float, alpha: float, count: int) -> Array:
+    """Return where to measure a response of about this logistic, so that u0 and alpha come out best.
+
+    An error of p at x moves u0 in proportion to ``share p q`` and alpha to ``share p q (x - u0)/alpha`` in the fit
+    above (q = 1 - p, share the part of the axis that the point stands for), and the variance of p measured in a
+    given time is p q times a time that is about the same everywhere. The sum of both variances is then least for
+    points of the density ``(p q)^(3/2) (1 + ((x - u0)/alpha)^2)^(1/2)`` (J. Neyman, J. R. Stat. Soc. 97, 558,
+    1934): they gather within two alpha of u0.
+
+    Returns
+    -------
+    Points, shape (count,), in units of x.
+
+    Examples
+    --------
+    >>> place_points(0.0, 1.0, 5).round(2).tolist()
+    [-2.18, -0.96, 0.0, 0.96, 2.18]
+    """
+    reach = logit(FIT_RANGE[1])
+    t = np.linspace(-reach, reach, 2001)
+    density = (expit(t) * expit(-t)) ** 1.5 * np.sqrt(1 + t**2)
+    below = np.cumsum(density) - density / 2
+    return u0 + alpha * np.interp((np.arange(count) + 0.5) / count, below / density.sum(), t)
 
 
 def half_point(x: Array, p: Array) -> float:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boltzspike.model.background import PoissonBackground
+from boltzspike.model.background import PoissonBackground, synaptic_shares
 from boltzspike.model.description import Array
 from boltzspike.model.neuron import LIF, Neuron
 from boltzspike.units import per_ms
@@ -65,7 +65,7 @@ def membrane_statistics(neuron: Neuron, background: PoissonBackground) -> Membra
     '0.769 ms, 1.053 mV'
     """
     rates, a, b, tau = jumps(neuron, background)
-    area = tau * np.e if neuron.kernel == "alpha" else tau
+    area = _kernel_area(neuron, tau)
     g_tot = neuron.g_l + float(np.sum(rates * b * area))
     bias = neuron.g_l * (neuron.v_rest - neuron.v_thresh) + neuron.i_offset
     mean_v = (bias + float(np.sum(rates * a * area))) / g_tot
@@ -86,6 +86,11 @@ def membrane_statistics(neuron: Neuron, background: PoissonBackground) -> Membra
     )
 
 
+def _kernel_area(neuron: Neuron, tau: Array) -> Array:
+    """Return the integral of the synaptic kernel: tau, for alpha synapses e tau."""
+    return tau * np.e if neuron.kernel == "alpha" else tau
+
+
 def _kernel_power(neuron: Neuron, tau: Array) -> Array:
     """Return the integral of the squared synaptic kernel: tau/2, for alpha synapses e^2 tau/4."""
     return tau * np.e**2 / 4 if neuron.kernel == "alpha" else tau / 2
@@ -103,6 +108,15 @@ def _psp_power(neuron: Neuron, tau: Array, tau_eff: float) -> Array:
 
 
 def leverage(neuron: Neuron, background: PoissonBackground, control: str) -> float:
-    """Return d(mu)/d(control): ``g_l/<G>`` (mV per mV) for v_rest, ``1/<G>`` (mV per nA) for i_offset."""
+    """Return d(mu)/d(control), exact, for the mean potential is linear in every control.
+
+    ``g_l/<G>`` (mV per mV) for v_rest, ``1/<G>`` (mV per nA) for i_offset; for the balance ``(g_e + g_i)
+    (e_rev_exc - e_rev_inh)/<G>``, current-based ``2 (I_e + |I_i|)/<G>`` (mV).
+    """
     g_tot = membrane_statistics(neuron, background).g_tot
-    return (neuron.g_l if control == "v_rest" else 1.0) / g_tot
+    if control != "balance":
+        return (neuron.g_l if control == "v_rest" else 1.0) / g_tot
+    synaptic_shares(neuron, background)  # a balance needs both
+    rates, _, _, tau = jumps(neuron, background)
+    input_ = float(np.sum(rates * np.abs(background.weights) * _kernel_area(neuron, tau)))
+    return input_ * (neuron.e_rev_exc - neuron.e_rev_inh if isinstance(neuron, LIF) else 2.0) / g_tot

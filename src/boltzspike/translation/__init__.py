@@ -16,6 +16,7 @@ from boltzspike.errors import ValidationError, suggestion
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.synapse import Synapse
 from boltzspike.translation.learned import learned_rule
+from boltzspike.translation.matched import matched_rule, supports
 from boltzspike.translation.result import Translation
 from boltzspike.translation.working_point import StatesOf, enumerated
 
@@ -55,7 +56,9 @@ def translate(
 def best_rule(calibration: Calibration, synapse: Synapse) -> str:
     """Return the name of the best rule that needs no simulation of the target."""
     network = calibration.network
-    return "learned" if network is not None and network.synapse == synapse else "psp"
+    if network is not None and network.synapse == synapse:
+        return "learned"
+    return "matched" if supports(calibration, synapse) else "psp"
 
 
 def psp_rule(
@@ -72,4 +75,4 @@ def psp_rule(
     )
 
 
-RULES: dict[str, Rule] = {"psp": psp_rule, "learned": learned_rule}
+RULES: dict[str, Rule] = {"psp": psp_rule, "matched": matched_rule, "learned": learned_rule}

@@ -29,7 +29,7 @@ def network_of(
     """
     return SpikingNetwork(
         neurons=[calibration.biased(float(b)) for b in biases],
-        backgrounds=calibration.background,
+        backgrounds=[calibration.background_at(float(b)) for b in biases],
         weights=synaptic_weights(weights, calibration),
         synapse=synapse,
         names=names,

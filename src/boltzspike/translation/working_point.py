@@ -36,7 +36,8 @@ class WorkingPoint:
         z = np.asarray(self.states, dtype=np.float64)
         field = z @ np.asarray(machine.weights) + np.asarray(machine.biases)
         chance = expit(field)
-        weight = self.probabilities[:, None] * chance * (1 - chance)
+        # a unit that is certain in every state gets plain averages
+        weight = self.probabilities[:, None] * np.maximum(chance * (1 - chance), 1e-30)
         total = weight.sum(axis=0)
         return Undecided(
             neighbours=(weight.T @ z) / total[:, None],

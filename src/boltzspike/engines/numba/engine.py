@@ -14,7 +14,11 @@ class NumbaExactEngine:
     """The reference engine's loop, compiled: float64, exact exponential, exact Poisson counts, the same spikes."""
 
     name = "numba-exact"
-    features = frozenset({"conductance", "current", "alpha", "renewing", "additive", "clamp"})
+    features = frozenset(
+        {"conductance", "current", "alpha", "renewing", "additive", "tsodyks-markram", "clamp", "sparse", "delays",
+         "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp", "varying-rates",
+         "waves"}
+    )  # fmt: skip
 
     def __init__(self, *, threads: int | None = None) -> None:
         """Use so many threads; ``None``: as many as this process may run on."""
@@ -34,7 +38,8 @@ class NumbaEngine(NumbaExactEngine):
 
     def prepare(self, program: Program) -> Runner:
         """Return a runner."""
-        if unsupported(program) is not None:
-            return super().prepare(program)
         check_features(self, program)
+        reason = unsupported(program)
+        if reason is not None:
+            return ExactRunner(program, threads=self.threads, fallen_back=reason)
         return FastRunner(program, threads=self.threads)

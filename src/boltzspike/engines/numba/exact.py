@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from boltzspike import streams
+from boltzspike.engines.start import Initial, start
 from boltzspike.program import FREE, Program
-from boltzspike.samples import Record, Samples, Spikes, in_passes
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
+from boltzspike.simd import instruction_set
 
 Array = np.ndarray
-LONG_AGO = -(2**40)
-_SPIKE_BUFFER = 4_000_000
-"""Spikes that one pass may leave room for, over all chains: 64 MB."""
+
+_REFRACTORY_BLOCK, _POOL_BLOCK = streams.REFRACTORY_BLOCK, streams.POOL_BLOCK
 
 _philox4x32 = numba.njit(inline="always")(streams.philox4x32)
 
@@ -36,8 +38,73 @@ class ExactState:
     rising_exc: Array
     rising_inh: Array
     last_spike: Array
+    held: Array
+    resources: Array
+    utilization: Array
     under_way: Array
-    """(chains, delay + 1, units): intervals in steps, 0 where no spike was emitted."""
+    """(chains, delay + 1, units)."""
+
+
+class Recurrent(NamedTuple):
+    """Synapses by delay and source."""
+
+    renewing: bool
+    delays: Array
+    """The delays that occur, int64, steps."""
+    first: Array
+    """int64 [delay * units + source], and one more: the first synapse of each."""
+    target: Array
+    weight: Array
+
+
+class ShortTerm(NamedTuple):
+    """Tsodyks-Markram synapses."""
+
+    active: bool
+    utilization: float
+    tau_rec: float
+    tau_fac: float
+
+
+class Refractory(NamedTuple):
+    """``RefractoryLaw``."""
+
+    drawn: bool
+    shortest: Array
+    thresholds: Array
+    first: Array
+
+
+class Shared(NamedTuple):
+    """``Pool``, its weights by source."""
+
+    sources: int
+    drawn: int
+    thresholds: Array
+    offsets: Array
+    first: Array
+    target: Array
+    weight: Array
+    length: Array
+    shift: Array
+    events: Array
+    stride: int
+
+
+class Changing(NamedTuple):
+    """``Courses``."""
+
+    active: bool
+    change_rates: bool
+    starts: Array
+    current: Array
+    clamp: Array
+    base_rates: Array
+    rates: Array
+    frequency: Array
+    phase: Array
+    current_wave: Array
+    rates_wave: Array
 
 
 @numba.njit(nogil=True, cache=True)
@@ -56,12 +123,105 @@ def _events(thresholds, first, last, word):
 
 
 @numba.njit(nogil=True, cache=True)
+def _poisson_count(word, mean):
+    """As ``streams.poisson_counts``."""
+    level = (word + 0.5) * 2.0**-32
+    probability = np.exp(-mean)
+    cumulative = probability
+    count = 0
+    while level > cumulative and probability > 0:
+        count += 1
+        probability = probability * mean / count
+        cumulative += probability
+    return count
+
+
+@numba.njit(nogil=True, cache=True)
+def _follow(changing, step, dt, segment, swing, i_offset, bias, clamp):
+    """Set the inputs of a step in place and return its segment."""
+    while segment + 1 < len(changing.starts) and changing.starts[segment + 1] <= step:
+        segment += 1
+    for w in range(len(swing)):
+        swing[w] = np.sin(2 * np.pi * changing.frequency[w] * ((step + 0.5) * dt) + changing.phase[w])
+    for k in range(len(bias)):
+        swung = 0.0
+        for w in range(len(swing)):
+            swung += swing[w] * changing.current_wave[w, k]
+        bias[k] = i_offset[k] + changing.current[segment, k] + swung
+        clamp[k] = changing.clamp[segment, k]
+    return segment
+
+
+@numba.njit(nogil=True, cache=True)
+def _words(step, block, unit, chain, seed_low, seed_high):
+    """Return the four random words of a counter; not inlined, for what is drawn rarely."""
+    low, high = np.uint64(step & 0xFFFFFFFF), np.uint64(step >> 32)
+    return _philox4x32(low, high | np.uint64(block << 16), np.uint64(unit), np.uint64(chain), seed_low, seed_high)
+
+
+@numba.njit(nogil=True, cache=True)
+def _arrive_changing(
+    changing, segment, swing, chain, step, seed_low, seed_high, dt, source_weights, raised_exc, raised_inh
+):
+    """Add the events of private sources whose rates change."""
+    n, sources = source_weights.shape
+    for k in range(n):
+        for s in range(sources):
+            if s % 4 == 0:
+                words = _words(step, s // 4, k, chain, seed_low, seed_high)
+            swung = 0.0
+            for w in range(len(swing)):
+                swung += swing[w] * changing.rates_wave[w, k, s]
+            mean = max(changing.base_rates[k, s] + changing.rates[segment, k, s] + swung, 0.0) * dt
+            count = _poisson_count(words[s % 4], mean)
+            if source_weights[k, s] >= 0:
+                raised_exc[k] += count * source_weights[k, s]
+            else:
+                raised_inh[k] -= count * source_weights[k, s]
+
+
+@numba.njit(nogil=True, cache=True)
+def _arrive_shared(shared, chain, step, seed_low, seed_high, raised_exc, raised_inh):
+    """Add the events of the shared sources."""
+    for s in range(shared.sources):
+        if s < shared.drawn:
+            if s % 4 == 0:
+                words = _words(step, _POOL_BLOCK, s // 4, chain, seed_low, seed_high)
+            count = _events(shared.thresholds, shared.offsets[s], shared.offsets[s + 1], words[s % 4])
+        else:
+            key = s * shared.stride + (step + chain * shared.shift[s]) % shared.length[s]
+            at = np.searchsorted(shared.events, key)
+            count = 0
+            while at + count < len(shared.events) and shared.events[at + count] == key:
+                count += 1
+        if count:
+            for i in range(shared.first[s], shared.first[s + 1]):
+                w = shared.weight[i]
+                if w > 0:
+                    raised_exc[shared.target[i]] += count * w
+                else:
+                    raised_inh[shared.target[i]] -= count * w
+
+
+@numba.njit(nogil=True, cache=True)
+def _use_resources(short_term, time, k, resources, utilization):
+    """Update the resources of a unit that spikes, ``time`` after its last; return the amplitude of its spike."""
+    recovery = -np.expm1(-time / short_term.tau_rec) if short_term.tau_rec > 0 else 1.0
+    facilitated = np.exp(-time / short_term.tau_fac) if short_term.tau_fac > 0 else 0.0
+    left = resources[k] * (1 - utilization[k])
+    resources[k] = left + (1 - left) * recovery
+    rest = short_term.utilization
+    utilization[k] = rest + utilization[k] * (1 - rest) * facilitated
+    return utilization[k] * resources[k] / rest
+
+
+@numba.njit(nogil=True, cache=True)
 def _run_chain(
     chain, seed_low, seed_high, start, steps,
-    u, excitation, inhibition, rising_exc, rising_inh, last_spike, under_way,
-    dt, conductance, alpha, renewing, refractory, clamp,
-    c_m, g_l, v_rest, v_reset, v_thresh, i_offset, e_exc, e_inh, tau_exc, tau_inh,
-    weights, source_weights, thresholds, offsets,
+    u, excitation, inhibition, rising_exc, rising_inh, last_spike, refractory, resources, utilization, under_way,
+    dt, conductance, alpha, constant_clamp,
+    c_m, g_l, v_rest, v_reset, v_thresh, constant_bias, e_exc, e_inh, tau_exc, tau_inh,
+    recurrent, short_term, refractory_law, shared, changing, source_weights, thresholds, offsets,
     every, states, voltages, spike_step, spike_unit,
 ):  # fmt: skip
     n, sources = source_weights.shape
@@ -70,14 +230,21 @@ def _run_chain(
     mean_exc, mean_inh = -tau_exc / dt * np.expm1(-dt / tau_exc), -tau_inh / dt * np.expm1(-dt / tau_inh)
     mean_rising_exc, mean_rising_inh = np.e * (mean_exc - decay_exc), np.e * (mean_inh - decay_inh)
     raised_exc, raised_inh = (rising_exc, rising_inh) if alpha else (excitation, inhibition)
+    i_offset, clamp = constant_bias.copy(), constant_clamp.copy()
+    segment, swing = 0, np.zeros(len(changing.frequency))
+    inputs_change, rates_change, any_shared = changing.active, changing.change_rates, shared.sources > 0
+    renewing, delays, first, target, weight = recurrent
+    short_term_active, refractory_drawn = short_term.active, refractory_law.drawn
     emitted = 0
     draw = 0
     for step in range(start, start + steps):
         slot = step % slots
+        if inputs_change:
+            segment = _follow(changing, step, dt, segment, swing, constant_bias, i_offset, clamp)
         low, high = np.uint64(step & 0xFFFFFFFF), np.uint64(step >> 32)
 
         # 1. Arrivals: background, then recurrent spikes
-        for k in range(n):
+        for k in range(n if not rates_change else 0):
             for block in range((sources + 3) // 4):
                 words = _philox4x32(
                     low, high | np.uint64(block << 16), np.uint64(k), np.uint64(chain), seed_low, seed_high
@@ -89,16 +256,25 @@ def _run_chain(
                         raised_exc[k] += count * source_weights[k, s]
                     else:
                         raised_inh[k] -= count * source_weights[k, s]
-        for j in range(n):
-            interval = under_way[slot, j]
-            if interval == 0:
-                continue
-            for k in range(n):
-                w = weights[k, j]
-                if w > 0:
-                    raised_exc[k] += w * (-np.expm1(-interval * dt / tau_exc[k]) if renewing else 1.0)
-                elif w < 0:
-                    raised_inh[k] -= w * (-np.expm1(-interval * dt / tau_inh[k]) if renewing else 1.0)
+        if rates_change:
+            _arrive_changing(
+                changing, segment, swing, chain, step, seed_low, seed_high, dt, source_weights,
+                raised_exc, raised_inh,
+            )  # fmt: skip
+        if any_shared:
+            _arrive_shared(shared, chain, step, seed_low, seed_high, raised_exc, raised_inh)
+        for q in range(len(delays)):
+            due = (step - 1 - delays[q]) % slots
+            for j in range(n):
+                carried = under_way[due, j]
+                if carried == 0:
+                    continue
+                for i in range(first[q * n + j], first[q * n + j + 1]):
+                    k, w = target[i], weight[i]
+                    if w > 0:
+                        raised_exc[k] += w * (-np.expm1(-carried * dt / tau_exc[k]) if renewing else carried)
+                    else:
+                        raised_inh[k] -= w * (-np.expm1(-carried * dt / tau_inh[k]) if renewing else carried)
 
         for k in range(n):
             # 2. Membrane
@@ -123,8 +299,19 @@ def _run_chain(
             under_way[slot, k] = 0
             if spiked:
                 u[k] = v_reset[k]
-                under_way[slot, k] = step - last_spike[k]
+                under_way[slot, k] = 1.0
+                if renewing:
+                    under_way[slot, k] = step - last_spike[k]
+                elif short_term_active:
+                    time = (step - last_spike[k]) * dt
+                    under_way[slot, k] = _use_resources(short_term, time, k, resources, utilization)
                 last_spike[k] = step
+                if refractory_drawn:
+                    words = _words(step, _REFRACTORY_BLOCK, k, chain, seed_low, seed_high)
+                    table = refractory_law.first
+                    refractory[k] = refractory_law.shortest[k] + _events(
+                        refractory_law.thresholds, table[k], table[k + 1], words[0]
+                    )
                 if len(spike_step):
                     spike_step[emitted], spike_unit[emitted] = step, k
                 emitted += 1
@@ -147,59 +334,57 @@ def _run_chain(
 class ExactRunner:
     """Runs one program, a chain at a time on each thread."""
 
-    def __init__(self, program: Program, *, threads: int) -> None:
-        """Gather the tables that depend on the program alone."""
+    def __init__(self, program: Program, *, threads: int, fallen_back: str | None = None) -> None:
+        """Gather the tables that depend on the program; ``fallen_back``: why the fast path does not run it."""
         self.program = p = program
         self.threads = threads
-        n, sources = p.background_rates.shape
-        tables = [[streams.poisson_thresholds(rate * p.dt) for rate in rates] for rates in p.background_rates]
-        lengths = np.array([[len(table) for table in row] for row in tables], dtype=np.int64).reshape(n, sources)
-        ends = np.cumsum(lengths).reshape(n, sources)
-        first = np.concatenate([[0], ends[:-1, -1]]) if sources else np.zeros(n, dtype=np.int64)
-        self.offsets = np.concatenate([first[:, None], ends], axis=1)
-        self.thresholds = np.concatenate([np.zeros(0, np.uint64), *(table for row in tables for table in row)])
+        self.cpu = instruction_set()
+        self.thresholds, self.offsets = _poisson_tables(p.background_rates * p.dt)
+        self.recurrent, self.short_term = _recurrent(p), ShortTerm(p.tsodyks_markram, p.U, p.tau_rec, p.tau_fac)
+        self.refractory, self.shared, self.changing = _refractory(p), _shared(p), _changing(p)
+        self.approximation = "noise: exact Poisson, float64"
+        if fallen_back:
+            self.approximation += f"; the exact path, as the fast one does not support: {fallen_back}"
 
-    approximation = "noise: exact Poisson, float64"
-
-    def init(self, *, seed: int, chains: int) -> ExactState:
-        """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
+    def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> ExactState:
+        """Start at v_reset, the synaptic variables at their stationary means, no spike before, or as given."""
         p = self.program
-        excitation, inhibition = p.mean_input()
-        area, feeding = (np.e, 1.0) if p.alpha else (1.0, 0.0)
-        shape = (chains, p.n_units)
+        begin = start(p, chains, initial)
+        shape = begin.v.shape
         return ExactState(
             seed=streams.check_seed(seed),
             step=0,
-            u=np.broadcast_to(p.v_reset, shape).copy(),
-            excitation=np.broadcast_to(area * excitation, shape).copy(),
-            inhibition=np.broadcast_to(area * inhibition, shape).copy(),
-            rising_exc=np.broadcast_to(feeding * excitation, shape).copy(),
-            rising_inh=np.broadcast_to(feeding * inhibition, shape).copy(),
-            last_spike=np.full(shape, LONG_AGO, dtype=np.int64),
-            under_way=np.zeros((chains, p.delay_steps + 1, p.n_units), dtype=np.int64),
+            u=begin.v,
+            excitation=begin.excitation,
+            inhibition=begin.inhibition,
+            rising_exc=begin.rising_exc,
+            rising_inh=begin.rising_inh,
+            last_spike=begin.last_spike,
+            held=np.broadcast_to(p.refractory_steps, shape).copy(),
+            resources=np.ones(shape),
+            utilization=np.full(shape, p.U),
+            under_way=np.ascontiguousarray(begin.under_way.transpose(1, 0, 2)),
         )
 
     def run(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
-        """Advance by ``steps``, in passes short enough for the spike buffer."""
+        """Advance by ``steps``, in passes, each gathered before the next."""
         chains, n = state.u.shape
-        shortest = int(self.program.refractory_steps.min())
-        per_pass = steps
-        if record.spikes:
-            per_pass = max(_SPIKE_BUFFER // (chains * n) - 1, 1) * shortest
-        return in_passes(self._run_pass, state, steps, record, per_pass)
+        per_pass = record.steps_a_pass(chains, n, self.program.shortest_refractory)
+        return in_passes(gathering(self._run_pass), state, steps, record, per_pass)
 
     def _run_pass(self, state: ExactState, steps: int, record: Record) -> tuple[Samples, ExactState]:
         p = self.program
         chains, n = state.u.shape
         after = ExactState(
             state.seed, state.step + steps, state.u.copy(), state.excitation.copy(), state.inhibition.copy(),
-            state.rising_exc.copy(), state.rising_inh.copy(), state.last_spike.copy(), state.under_way.copy(),
+            state.rising_exc.copy(), state.rising_inh.copy(), state.last_spike.copy(), state.held.copy(),
+            state.resources.copy(), state.utilization.copy(), state.under_way.copy(),
         )  # fmt: skip
         every = record.states_every or 0
         draws = after.step // every - state.step // every if every else 0
         states = np.zeros((chains, draws, n), dtype=np.int8)
         voltages = np.zeros((chains, steps if record.voltages else 0, n))
-        room = n * (steps // int(p.refractory_steps.min()) + 1) if record.spikes else 0
+        room = n * (steps // p.shortest_refractory + 1) if record.spikes else 0
         spike_step = np.zeros((chains, room), dtype=np.int64)
         spike_unit = np.zeros((chains, room), dtype=np.int32)
         seed = np.uint64(state.seed & 0xFFFFFFFF), np.uint64(state.seed >> 32)
@@ -208,10 +393,11 @@ class ExactRunner:
             return _run_chain(
                 c, *seed, state.step, steps,
                 after.u[c], after.excitation[c], after.inhibition[c], after.rising_exc[c], after.rising_inh[c],
-                after.last_spike[c], after.under_way[c],
-                p.dt, p.conductance_based, p.alpha, p.renewing, p.refractory_steps, p.clamp,
+                after.last_spike[c], after.held[c], after.resources[c], after.utilization[c], after.under_way[c],
+                p.dt, p.conductance_based, p.alpha, p.clamp,
                 p.c_m, p.g_l, p.v_rest, p.v_reset, p.v_thresh, p.i_offset, p.e_rev_exc, p.e_rev_inh,
-                p.tau_syn_exc, p.tau_syn_inh, p.weights, p.background_weights, self.thresholds, self.offsets,
+                p.tau_syn_exc, p.tau_syn_inh, self.recurrent, self.short_term, self.refractory, self.shared,
+                self.changing, p.background_weights, self.thresholds, self.offsets,
                 every, states[c], voltages[c], spike_step[c], spike_unit[c],
             )  # fmt: skip
 
@@ -221,18 +407,87 @@ class ExactRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=states if every else None,
+            packed=PackedStates.of(states) if every else None,
             voltages=voltages if record.voltages else None,
-            spikes=None
-            if not record.spikes
-            else Spikes(
-                chain=np.repeat(np.arange(chains), counts),
-                unit=np.concatenate([units[:count] for units, count in zip(spike_unit, counts)]).astype(np.int64),
-                step=np.concatenate([row[:count] for row, count in zip(spike_step, counts)]),
-                before=state.last_spike,
-                refractory_steps=p.refractory_steps,
-                start=state.step,
-                stop=after.step,
-            ),
+            spikes=self._spikes(state, after.step, counts, spike_step, spike_unit) if record.spikes else None,
         )
         return samples, after
+
+    def _spikes(self, state: ExactState, stop: int, counts: list[int], steps: Array, units: Array) -> Spikes:
+        chain = np.repeat(np.arange(len(counts)), counts)
+        unit = np.concatenate([row[:count] for row, count in zip(units, counts)]).astype(np.int64)
+        step = np.concatenate([row[:count] for row, count in zip(steps, counts)])
+        law, words = self.program.refractory_law, streams.refractory_words(state.seed, chain, unit, step)
+        return Spikes(
+            chain=chain,
+            unit=unit,
+            step=step,
+            before=state.last_spike,
+            refractory_steps=self.program.refractory_steps,
+            start=state.step,
+            stop=stop,
+            drawn=None if law is None else law.periods(words, unit),
+            drawn_before=None if law is None else state.held,
+        )
+
+
+# One compiled loop serves all programs, so what a program lacks is there as an array of no entries.
+
+
+def _poisson_tables(means: Array) -> tuple[Array, Array]:
+    """Return thresholds, and where those of each source begin and end: int64 (..., sources + 1)."""
+    tables = [streams.poisson_thresholds(mean) for mean in means.ravel()]
+    ends = np.cumsum([0, *map(len, tables)], dtype=np.int64)
+    thresholds = np.concatenate([np.zeros(0, np.uint64), *tables])
+    if means.ndim == 1:
+        return thresholds, ends
+    units, sources = means.shape
+    return thresholds, ends[np.arange(units)[:, None] * sources + np.arange(sources + 1)]
+
+
+def _recurrent(p: Program) -> Recurrent:
+    target, source, weight, delay = p.synapses()
+    delays, which = np.unique(delay, return_inverse=True)
+    key = which * p.n_units + source
+    order = np.argsort(key, kind="stable")
+    first = np.searchsorted(key[order], np.arange(len(delays) * p.n_units + 1))
+    return Recurrent(p.renewing, delays, first, target[order].astype(np.int32), weight[order])
+
+
+def _refractory(p: Program) -> Refractory:
+    law = p.refractory_law
+    if law is None:
+        return Refractory(False, np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(1, np.int64))
+    return Refractory(True, law.shortest.copy(), law.thresholds.copy(), law.first.copy())
+
+
+def _shared(p: Program) -> Shared:
+    none = np.zeros(0, dtype=np.int64)
+    if p.pool is None:
+        return Shared(
+            0, 0, np.zeros(0, np.uint64), none, none, np.zeros(0, np.int32), np.zeros(0), none, none, none, 1
+        )
+    from scipy.sparse import csc_array
+
+    pool, weights = p.pool, csc_array(p.pool.weights)
+    thresholds, offsets = _poisson_tables(pool.rates[: pool.drawn] * p.dt)
+    return Shared(
+        len(pool.rates), pool.drawn, thresholds, offsets,
+        weights.indptr.astype(np.int64), weights.indices.astype(np.int32), weights.data.astype(np.float64),
+        pool.length.copy(), pool.shift.copy(), pool.events.copy(), pool.stride,
+    )  # fmt: skip
+
+
+def _changing(p: Program) -> Changing:
+    courses = p.courses
+    if courses is None:
+        none = np.zeros((0, 0))
+        return Changing(
+            False, False, np.zeros(1, np.int64), none, np.zeros((0, 0), np.int8), none, np.zeros((0, 0, 0)),
+            np.zeros(0), np.zeros(0), none, np.zeros((0, 0, 0)),
+        )  # fmt: skip
+    return Changing(
+        True, courses.change_rates, courses.starts.copy(), courses.current.copy(), courses.clamp.copy(),
+        p.background_rates.copy(), courses.rates.copy(), courses.frequency.copy(), courses.phase.copy(),
+        courses.current_wave.copy(), courses.rates_wave.copy(),
+    )  # fmt: skip

@@ -15,21 +15,20 @@ import numpy as np
 
 from boltzspike import streams
 from boltzspike.engines.numba.chain_lanes import chain_lanes_kernel
-from boltzspike.engines.numba.row import FIELDS, ROW, Block, Output, V
-from boltzspike.engines.numba.scaled import CHAIN_LANES_UP_TO, Layout, scale, unsupported
+from boltzspike.engines.numba.gather import PassGatherer
+from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, ROW, Block, Output, Tables, V
+from boltzspike.engines.numba.scaled import Layout, layout_of, scale, unsupported
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
-from boltzspike.program import Program
-from boltzspike.samples import Record, Samples, Spikes, in_passes
-from boltzspike.simd import LANES
+from boltzspike.engines.start import LONG_AGO, Initial, start
+from boltzspike.program import FREE, Program
+from boltzspike.samples import PackedStates, Record, Samples, Spikes, in_passes
+from boltzspike.simd import LANES, instruction_set
 
 __all__ = ["FastRunner", "FastState", "unsupported"]
 
 Array = np.ndarray
-LONG_AGO = -(2**40)
 _HORIZON = 2**30
 """Steps: what lies further back than this is as good as never, and no pass is longer."""
-_SPIKE_BUFFER = 8_000_000
-"""Spikes that one pass may leave room for, over all chains: 64 MB."""
 _NEVER_FREE = 2**31 - 1
 _STREAM_DOMAIN = 0xFFFF0000
 """Second counter word of the generators' seeds; the exact path's streams never get there."""
@@ -70,8 +69,9 @@ class FastRunner:
         assert reason is None, reason
         self.program = program
         self.threads = threads
+        self.cpu = instruction_set()
         self.slots = program.delay_steps + 1
-        layout = layout or ("chains" if program.n_units <= CHAIN_LANES_UP_TO else "units")
+        layout = layout or layout_of(program)
         self.scaled = scaled = scale(program, layout, law)
         self.chains_a_block = ROW if layout == "chains" else 1
         constants = {
@@ -90,12 +90,12 @@ class FastRunner:
         """What was approximated, for the result: ``"noise: three-point, 3000 Hz"``."""
         return self.scaled.noise.words
 
-    def init(self, *, seed: int, chains: int) -> FastState:
-        """Start at v_reset, with the synaptic variables at their stationary means, no spike before."""
+    def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> FastState:
+        """Start at v_reset, the synaptic variables at their stationary means, no spike before, or as given."""
         seed = streams.check_seed(seed)
         n, slots = self.program.n_units, self.slots
         blocks = -(-chains // self.chains_a_block)
-        return FastState(
+        rest = FastState(
             seed=seed,
             step=0,
             last_spike=np.full((chains, n), LONG_AGO, dtype=np.int64),
@@ -105,14 +105,86 @@ class FastRunner:
             sources=np.zeros((blocks, slots * n), dtype=np.int32),
             increments=np.zeros((blocks, slots * n * self.scaled.traces * self.chains_a_block), dtype=np.float32),
         )
+        return rest if initial is None else self._started(rest, initial)
+
+    def _started(self, rest: FastState, initial: Initial) -> FastState:
+        """Return the state at rest changed to what is given; spikes under way stand where the kernel puts them."""
+        p, scaled, slots, n = self.program, self.scaled, self.slots, self.program.n_units
+        begin = start(p, rest.chains, initial)
+        chains_layout = scaled.layout == "chains"
+        # a kernel delivers what is due in a step at the end of the one before, so that of step 0 is there
+        target, source, weight, _ = p.synapses()
+        chain, synapse = np.nonzero(begin.last_spike[:, source] == -slots)
+        for level, sign in ((begin.excitation, 1), (begin.inhibition, -1)):
+            np.add.at(level, (chain, target[synapse]), np.maximum(sign * weight[synapse], 0))
+        values = np.empty((rest.chains, FIELDS, n))
+        values[:, G_EXC] = begin.excitation * scaled.unit[0] - scaled.constant[0]
+        values[:, G_INH] = begin.inhibition * scaled.unit[1] - scaled.constant[1]
+        values[:, V] = begin.v - p.v_thresh
+        if chains_layout:
+            padded = np.pad(values, [(0, -rest.chains % ROW), (0, 0), (0, 0)], mode="edge")
+            dynamics = padded.reshape(-1, ROW, FIELDS, n).transpose(0, 3, 2, 1)
+        else:
+            padded = np.pad(values, [(0, 0), (0, 0), (0, -n % ROW)], mode="edge")
+            dynamics = padded.reshape(rest.chains, FIELDS, -1, ROW).transpose(0, 2, 1, 3)
+
+        arriving, sources, increments = rest.arriving.copy(), rest.sources.copy(), rest.increments.copy()
+        lanes = ROW if chains_layout else 1
+        trace = increments.reshape(len(dynamics), slots, n, scaled.traces, lanes)
+        full = scaled.tables.renewal.reshape(scaled.traces, -1)[:, -1]
+        by_block = np.pad(begin.last_spike, [(0, -rest.chains % lanes), (0, 0)], constant_values=LONG_AGO)
+        by_block = by_block.reshape(-1, lanes, n)
+        for step in range(-slots + 1, 0):
+            slot = step % slots
+            for block, unit in np.argwhere((by_block == step).any(axis=1)):
+                entry = arriving[block, slot]
+                sources[block, slot * n + entry] = unit << 2 | 1 if chains_layout else unit
+                trace[block, slot, entry] = full[:, None] * (by_block[block, :, unit] == step)
+                arriving[block, slot] += 1
+        return replace(
+            rest,
+            last_spike=begin.last_spike,
+            dynamics=np.ascontiguousarray(dynamics, dtype=np.float32).reshape(len(dynamics), -1),
+            arriving=arriving,
+            sources=sources,
+            increments=increments,
+        )
 
     def run(self, state: FastState, steps: int, record: Record) -> tuple[Samples, FastState]:
-        """Advance by ``steps``, in passes short enough for the spike buffer; one step a pass for voltages."""
-        per_pass = 1 if record.voltages else _HORIZON
-        if record.spikes and not record.voltages:
-            shortest = int(self.program.refractory_steps.min())
-            per_pass = max(_SPIKE_BUFFER // (state.chains * self.program.n_units) - 1, 1) * shortest
-        return in_passes(self._run_pass, state, steps, record, per_pass)
+        """Advance by ``steps``, in passes, each gathered before the next; one step a pass for voltages."""
+        shortest = int(self.program.refractory_steps.min())
+        per_pass = 1 if record.voltages else record.steps_a_pass(state.chains, self.program.n_units, shortest)
+        if len(self.scaled.biases) == 1:
+            return in_passes(self._run_pass, state, steps, record, per_pass)
+        return in_passes(self._run_within_segments, state, steps, record, per_pass)
+
+    def _run_within_segments(self, state: FastState, steps: int, record: Record) -> tuple[Samples, FastState]:
+        """Run in passes that end where a segment of the courses does."""
+        assert self.program.courses is not None
+        starts, stop = self.program.courses.starts, state.step + steps
+        within = starts[(starts > state.step) & (starts < stop)]
+        parts = []
+        for end in [*within.tolist(), stop]:
+            part, state = self._run_pass(state, end - state.step, record)
+            parts.append(part)
+        return Samples.join(parts), state
+
+    def _enter_segment(self, step: int, dynamics: Array) -> Tables:
+        """Return the tables of the segment that ``step`` is in; at its start, units let go are put at v_reset."""
+        p, scaled = self.program, self.scaled
+        if p.courses is None:
+            return scaled.tables
+        segment = p.courses.segment(step)
+        if segment > 0 and step == p.courses.starts[segment]:
+            clamp = p.courses.clamp
+            freed = np.flatnonzero((clamp[segment - 1] != FREE) & (clamp[segment] == FREE))
+            fields = dynamics.reshape(len(dynamics), scaled.rows, FIELDS, ROW)
+            reset = (p.v_reset - p.v_thresh)[freed]
+            if scaled.layout == "chains":
+                fields[:, freed, V] = reset[:, None]
+            else:
+                fields[:, freed // ROW, V, freed % ROW] = reset
+        return scaled.tables._replace(bias=scaled.biases[segment])
 
     def _run_pass(self, state: FastState, steps: int, record: Record) -> tuple[Samples, FastState]:
         p, chains, n = self.program, state.chains, self.program.n_units
@@ -126,16 +198,18 @@ class FastRunner:
             sources=state.sources.copy(),
             increments=state.increments.copy(),
         )
+        tables = self._enter_segment(state.step, after.dynamics)
         free_at = self._free_at(state)
         free_before = free_at.copy()
         blocks = len(free_at)
-        every = record.states_every or 0
+        every = record.draws_every
         draws = after.step // every - state.step // every if every else 0
         states = np.zeros((chains, draws, n), dtype=np.int8)
-        room = together * n * (steps // int(p.refractory_steps.min()) + 1) if record.spikes else 0
-        spike_step, spike_source = np.zeros((2, blocks, room), dtype=np.int32)
+        room = together * n * (steps // int(p.refractory_steps.min()) + 1) if record.uses_spikes else 0
+        gatherer = PassGatherer(record, state.last_spike, p.refractory_steps, state.step, after.step)
 
-        def run_block(b: int) -> int:
+        def run_block(b: int) -> Array:
+            spikes = np.empty((2, room), dtype=np.int32)
             block = Block(
                 after.dynamics[b],
                 free_at[b],
@@ -149,29 +223,24 @@ class FastRunner:
                 states[b * together : (b + 1) * together],
                 every,
                 every - state.step % every if every else -1,
-                spike_step[b],
-                spike_source[b],
+                *spikes,
             )
-            count, _ = self.kernel(
-                steps, state.step % slots, slots, n, scaled.traces, scaled.tables, block, output
-            )
-            return int(count)
+            count, _ = self.kernel(steps, state.step % slots, slots, n, scaled.traces, tables, block, output)
+            gatherer.take(spikes[0, :count], spikes[1, :count], b * together, together)
+            return spikes[:, :count].copy() if record.spikes else spikes[:, :0]
 
         if blocks > 1 and self.threads > 1:
             with ThreadPoolExecutor(self.threads) as pool:
-                counts = list(pool.map(run_block, range(blocks)))
+                kept = list(pool.map(run_block, range(blocks)))
         else:
-            counts = [run_block(b) for b in range(blocks)]
+            kept = [run_block(b) for b in range(blocks)]
 
         moved, unmoved = (self._by_chain(lanes, chains).astype(np.int64) for lanes in (free_at, free_before))
         last_spike = np.where(moved == unmoved, state.last_spike, moved - p.refractory_steps + state.step)
         spikes = None
         if record.spikes:
-            step, source = (
-                np.concatenate([row[:count] for row, count in zip(kept, counts)]).astype(np.int64)
-                for kept in (spike_step, spike_source)
-            )
-            block_of = np.repeat(np.arange(blocks), counts)
+            step, source = np.concatenate(kept, axis=1).astype(np.int64)
+            block_of = np.repeat(np.arange(blocks), [spikes_of_block.shape[1] for spikes_of_block in kept])
             if scaled.layout == "chains":
                 chain, unit = block_of * ROW + source % ROW, source // ROW
             else:
@@ -191,9 +260,11 @@ class FastRunner:
             start=state.step,
             stop=after.step,
             dt=p.dt,
-            states=states if every else None,
+            packed=PackedStates.of(gatherer.drawn(states, record.states_every)) if record.states_every else None,
             spikes=spikes,
-            voltages=self._voltages(after, steps) if record.voltages else None,
+            voltages=self._voltages(after, steps, record.voltages) if record.voltages else None,
+            energies=gatherer.energies(states),
+            gathered=gatherer.gathered(last_spike, states, threads=self.threads),
         )
         return samples, replace(after, last_spike=last_spike)
 
@@ -210,11 +281,16 @@ class FastRunner:
         free_at[:, : since.shape[1]] = since
         return free_at
 
-    def _voltages(self, state: FastState, steps: int) -> Array:
-        """Return the potentials after a pass of one step (or none), mV, (chains, steps, units)."""
+    def _voltages(self, state: FastState, steps: int, units: bool | tuple[int, ...]) -> Array:
+        """Return the potentials after a pass of one step (or none), mV, (chains, steps, recorded units)."""
         fields = state.dynamics.reshape(len(state.dynamics), self.scaled.rows, FIELDS, ROW)
         relative = self._by_chain(fields[:, :, V].reshape(len(fields), -1), state.chains)
-        return (relative + self.program.v_thresh)[:, None].repeat(steps, axis=1)
+        p = self.program
+        clamp = p.clamp if p.courses is None else p.courses.clamp[p.courses.segment(max(state.step - 1, 0))]
+        # a clamp is a huge drive here: what it does to v is no potential
+        held = np.where(clamp == FREE, relative + p.v_thresh, p.v_reset)
+        chosen = slice(None) if isinstance(units, bool) else list(units)
+        return held[:, chosen][:, None].repeat(steps, axis=1)
 
     def _by_chain(self, lanes: Array, chains: int) -> Array:
         """Return (blocks, rows * 16) as (chains, units)."""

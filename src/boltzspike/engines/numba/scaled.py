@@ -12,14 +12,16 @@ import numpy as np
 
 from boltzspike.engines.numba.noise import Noise, background_noise
 from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, PARAMETERS, ROW, Tables, V
-from boltzspike.program import FREE, Program
+from boltzspike.program import FREE, Program, positive
 
 Array = np.ndarray
 Layout = Literal["chains", "units"]
 
 CHAIN_LANES_UP_TO = 48
 """Units: above, the lanes are units. Measured: docs/engines.md."""
-_KNOWN = {"conductance", "current", "renewing", "additive", "clamp"}
+_KNOWN = {
+    "conductance", "current", "renewing", "additive", "clamp", "sparse", "varying-bias", "varying-clamp",
+}  # fmt: skip
 _CLAMP_DRIVE = 1e6
 """mV: the constant drive that stands for a clamp."""
 _RELAXATION_ERROR = 1e-5
@@ -41,7 +43,13 @@ class ScaledProgram:
     noise: Noise
     start: Array
     """float32 (rows, FIELDS, 16): state before the first step."""
+    unit: Array
+    """(2, n): a conductance of 1 uS, or a current of 1 nA, in the kernel's units."""
+    constant: Array
+    """(2, n): what of the background lies in leak and bias before the arrivals of a step, in these units."""
     tables: Tables
+    biases: Array
+    """float32 (segments, ...): ``Tables.bias`` in each segment of the program's courses."""
 
 
 def unsupported(program: Program) -> str | None:
@@ -49,7 +57,7 @@ def unsupported(program: Program) -> str | None:
     p = program
     if p.features - _KNOWN:
         return ", ".join(sorted(p.features - _KNOWN))
-    if p.n_units > CHAIN_LANES_UP_TO and p.renewing:
+    if layout_of(p) == "units" and p.renewing:
         for name in ("tau_syn_exc", "tau_syn_inh"):
             if np.ptp(getattr(p, name)) > 0:
                 return f"renewing synapses with {name} that differs among more than {CHAIN_LANES_UP_TO} units"
@@ -58,6 +66,12 @@ def unsupported(program: Program) -> str | None:
         if relaxation(low, high)[1] > _RELAXATION_ERROR:
             return f"g_tot dt / c_m from {low:.2g} to {high:.2g}: too wide for the membrane's polynomial"
     return None
+
+
+def layout_of(program: Program) -> Layout:
+    """Return what the lanes are; sparse weights are delivered one by one, which only chain lanes do."""
+    chains = program.n_units <= CHAIN_LANES_UP_TO or "sparse" in program.features
+    return "chains" if chains else "units"
 
 
 def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
@@ -74,7 +88,6 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     tau_syn = np.stack([p.tau_syn_exc, p.tau_syn_inh])
     decay = np.exp(-p.dt / tau_syn)
     unit = gain * tau_syn / p.dt * -np.expm1(-p.dt / tau_syn)
-    """(2, n): a conductance of 1 uS, or a current of 1 nA, in the kernel's units."""
     constant = noise.base.T * unit / (1 - decay)
 
     drive = gain * (p.g_l * (p.v_rest - p.v_thresh) + p.i_offset)
@@ -87,7 +100,10 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
         polynomial = np.array([1.0, 0.0])
         leak = np.exp(-leak)
     drive = drive + (reversal * constant).sum(axis=0)
-    drive = np.where(p.clamp == FREE, drive, np.where(p.clamp == 1, _CLAMP_DRIVE, -_CLAMP_DRIVE))
+    current, clamp = (
+        (np.zeros((1, n)), p.clamp[None]) if p.courses is None else (p.courses.current, p.courses.clamp)
+    )
+    drive = np.where(clamp == FREE, drive + gain * current, np.where(clamp == 1, _CLAMP_DRIVE, -_CLAMP_DRIVE))
 
     # as in the reference engine before the arrivals of step 0; the constant part has decayed by a step
     source = np.stack([np.maximum(p.background_weights, 0), np.maximum(-p.background_weights, 0)])
@@ -96,6 +112,7 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     start[[G_EXC, G_INH]] = mean * unit - decay * constant
     start[V] = p.v_reset - p.v_thresh
 
+    biases = np.stack([_flat(_by_row(values, layout), np.float32) for values in drive])
     rows = n if layout == "chains" else -(-n // ROW)
     parameters = np.concatenate([reversal, leak[None], (p.v_reset - p.v_thresh)[None], decay])
     assert len(parameters) == PARAMETERS
@@ -112,11 +129,14 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
         traces=len(renewal),
         degree=len(polynomial) - 1,
         noise=noise,
+        unit=unit,
+        constant=decay * constant,
+        biases=biases,
         start=np.ascontiguousarray(np.broadcast_to(_by_row(start, layout), (rows, FIELDS, ROW)), np.float32),
         tables=Tables(
             parameters=_flat(parameters_by_row, np.float32),
             parameter_stride=parameter_stride,
-            bias=_flat(_by_row(drive, layout), np.float32),
+            bias=biases[0],
             thresholds=_flat(drawn[:, 0], np.int32),
             jumps=_flat(drawn[:, 1], np.float32),
             noise_stride=drawn_stride // 2,
@@ -176,8 +196,7 @@ def _connections(
         none = np.zeros(1, dtype=np.int32)
         return none, dense.ravel(), none
     traces = int(trace_of.max()) + 1
-    target, source = np.nonzero(p.weights)
-    weight = p.weights[target, source]
+    target, source, weight, _ = p.synapses()
     synapse = (weight < 0).astype(np.int64)
     key = source * traces + trace_of[synapse, target]
     order = np.lexsort((target, key))
@@ -199,7 +218,7 @@ def exponent_range(program: Program) -> tuple[float, float]:
         sd = np.sqrt(tau_syn / 2 * (p.background_rates * source**2).sum(axis=1))
         # a renewing trace peaks at 1, an additive one at the sum of a geometric series
         peak = 1.0 if p.renewing else 1 / -np.expm1(-p.refractory_steps.min() * p.dt / tau_syn)
-        recurrent = peak * np.maximum(sign * p.weights, 0).sum(axis=1)
+        recurrent = peak * positive(sign * p.weights).sum(axis=1)
         low = low + np.maximum(mean - 6 * sd, 0)
         high = high + mean + 6 * sd + recurrent
     return float((low * p.dt / p.c_m).min()), float((high * p.dt / p.c_m).max())

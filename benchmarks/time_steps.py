@@ -1,0 +1,109 @@
+"""Measure the bias and speed of larger time steps, calibrated at their own dt: random 5-unit machines on S1.
+
+    python benchmarks/time_steps.py [--dt 0.1 0.2 0.5] [--targets N] [--duration MS] [--chains N]
+
+For each dt: a simulated calibration at that dt; by how much the response, at the same biases in units of alpha, is
+off that of the first dt, so what calibration does not absorb; then machines with weights and biases uniform in
++-0.6, translated by the PSP rule: D_KL bias to the target (its sampling error apart), the largest difference of a
+marginal from the target's and from that at the first dt; and how many times faster than real time 64 chains of 10
+units go, in CPU time on one core: median and best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+import boltzspike as bs
+from boltzspike.engines import get_engine
+from boltzspike.program import compile_program
+from boltzspike.samples import Record
+from boltzspike.theory.membrane import leverage, membrane_statistics
+
+S1 = bs.presets.S1
+BIASES = np.linspace(-4, 4, 17)
+"""In units of alpha."""
+HEADS = (
+    "dt, ms", "        u0, mV       ", "  alpha, mV      ", "response off by ", "     D_KL bias     ",
+    "off the target", "off the first dt", "x real time, 10 units",
+)  # fmt: skip
+
+
+def speed(dt: float, repeats: int = 9) -> tuple[float, float]:
+    """Return how many times faster than real time 64 chains of 10 units are: median and best."""
+    weights = np.random.default_rng(1).normal(0, 0.0005, (10, 10))
+    weights = np.triu(weights, 1) + np.triu(weights, 1).T
+    network = bs.SpikingNetwork(neurons=S1.neuron, backgrounds=S1.background, weights=weights)
+    runner = get_engine("numba", threads=1).prepare(compile_program(network, dt=dt))
+    duration, record = 5000.0, Record(states_every=round(S1.neuron.tau_refrac / dt))
+    state = runner.init(seed=1, chains=64)
+    _, state = runner.run(state, 1000, record)
+    found = []
+    for _ in range(repeats):
+        start = time.process_time()
+        runner.run(state, round(duration / dt), record)
+        found.append(64 * duration * 1e-3 / (time.process_time() - start))
+    return float(np.median(found)), max(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dt", type=float, nargs="+", default=[0.1, 0.2, 0.5])
+    parser.add_argument("--targets", type=int, default=6)
+    parser.add_argument("--duration", type=float, default=1e5, help="biological ms per chain")
+    parser.add_argument("--chains", type=int, default=64)
+    options = parser.parse_args()
+    rng = np.random.default_rng(5)
+    machines = []
+    for _ in range(options.targets):
+        weights = np.triu(rng.uniform(-0.6, 0.6, (5, 5)), 1)
+        machines.append(bs.BoltzmannMachine(weights=weights + weights.T, biases=rng.uniform(-0.6, 0.6, 5)))
+
+    first: list[np.ndarray] = []
+    shape = first_error = None
+    print("  ".join(HEADS))
+    for dt in options.dt:
+        how = {"dt": dt, "method": "simulation", "chains": options.chains, "duration": options.duration}
+        calibration = bs.calibrate(S1.neuron, S1.background, points=41, **how)
+        mu = calibration.u0 + calibration.alpha * BIASES
+        here = membrane_statistics(S1.neuron, S1.background).mu
+        x = S1.neuron.v_rest + (mu - here) / leverage(S1.neuron, S1.background, "v_rest")
+        p = bs.response(S1.neuron, S1.background, v_rest=x, seed=2, **how)
+        shape, first_error = (p.p, p.error) if shape is None else (shape, first_error)
+        bend = np.abs(p.p - shape)
+        worst = int(np.argmax(bend))
+
+        bias, noise, marginals, exact = [], [], [], []
+        for seed, machine in enumerate(machines):
+            result = bs.sample(
+                machine,
+                calibration=calibration,
+                dt=dt,
+                seed=seed,
+                duration=options.duration,
+                chains=options.chains,
+            )
+            found = result.kl_divergence()
+            bias.append(found.bias)
+            noise.append(found.error)
+            marginals.append(result.marginals())
+            exact.append(result.exact().marginals)
+        error = np.max(result.marginals_error())
+        first = first or marginals
+        median, best = speed(dt)
+        values = (
+            f"{dt:g}", f"{calibration.u0:.4f} +- {calibration.u0_error:.4f}",
+            f"{calibration.alpha:.4f} +- {calibration.alpha_error:.4f}",
+            f"{bend[worst]:.4f} +- {np.hypot(p.error[worst], first_error[worst]):.4f}",
+            f"{np.mean(bias):.5f} +- {np.sqrt(np.mean(np.square(noise)) / len(noise)):.5f}",
+            f"{np.abs(np.subtract(marginals, exact)).max():.4f}",
+            f"{np.abs(np.subtract(marginals, first)).max():.4f} (+- {error * 2**0.5:.4f})",
+            f"{median:,.0f} [{best:,.0f}]",
+        )  # fmt: skip
+        print("  ".join(f"{value:>{len(head)}s}" for value, head in zip(values, HEADS)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,342 @@
+"""From a Bayesian network under evidence to a Boltzmann machine, and back from its states to the variables'."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from boltzspike.compilation.auxiliary import Auxiliary, by_assignments, by_monomials
+from boltzspike.compilation.check import invalid_share, machine_errors, machine_logs
+from boltzspike.compilation.encoding import Encoding, Polynomial, add, encode, polynomial
+from boltzspike.compilation.reduction import fitted, settings_of
+from boltzspike.compilation.simplify import Simplified, simplify
+from boltzspike.errors import UnsupportedFeature, ValidationError, require, suggestion
+from boltzspike.model.bayesnet import BayesianNetwork, Evidence
+from boltzspike.model.boltzmann import BoltzmannMachine
+from boltzspike.model.description import Array
+from boltzspike.theory.elimination import Factor, aligned, beliefs
+
+ROUTES = {
+    "fitted": "few auxiliary units of moderate weights, fitted to each factor",
+    "monomials": "one auxiliary unit for each term of order >= 3; exact",
+    "assignments": "one auxiliary unit for each setting of a factor (Pecevski et al. 2011, Probst et al. 2015)",
+}
+DEPTHS = {"fitted": 6.5, "monomials": 18.0, "assignments": 9.0}
+"""Probabilities of zero become exp(-depth) of their factor's largest entry; depth takes strong weights."""
+MAX_UNITS = 4096
+_PENALTY_ROUNDS = 6
+_MOST_INVALID = 1.0
+"""Times exp(-depth): share of invalid patterns that is let be."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Report:
+    """What the Boltzmann machine costs and how far it is from the exact posterior, before any spike."""
+
+    route: str
+    encoding: str
+    n_variables: int
+    """Variables that are sampled."""
+    n_units: int
+    n_auxiliary: int
+    """Auxiliary units among them."""
+    largest_weight: float
+    largest_bias: float
+    clipped: int
+    """Impossible combinations, whose probability the bounded weights leave above zero."""
+    residual: float
+    """Largest root mean squared error of a log factor that its auxiliary units leave."""
+    seconds: float
+    marginal_error: float | None
+    """Largest |p_machine - p_exact| over all states of all variables; ``None``: out of reach of elimination."""
+    kl_divergence: float | None
+    """D_KL(exact || machine) of the joint distribution of the sampled variables."""
+    invalid: float | None
+    """Largest probability, under the machine, that a variable's units show no state."""
+    why_unknown: str = ""
+    """Why the machine's own error could not be computed, if so."""
+
+    def __str__(self) -> str:
+        """Return one line."""
+        error = f"not computed ({self.why_unknown})"
+        if self.marginal_error is not None:
+            error = f"{self.marginal_error:.2g} (D_KL {self.kl_divergence:.2g})"
+        return (
+            f"{self.n_variables} variables as {self.n_units} units, {self.n_auxiliary} of them auxiliary; "
+            f"largest |weight| {self.largest_weight:.3g}; largest error of the machine's marginals {error}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Compiled:
+    """A Bayesian network under evidence as a Boltzmann machine."""
+
+    network: BayesianNetwork
+    evidence: Mapping[int, int]
+    """Observed variables and their states, by index."""
+    likelihoods: Mapping[int, Array]
+    """Soft evidence, by variable index."""
+    simplified: Simplified
+    encodings: Mapping[int, Encoding]
+    """By variable; the states that an encoding numbers are the variable's possible ones."""
+    machine: BoltzmannMachine
+    auxiliaries: tuple[Auxiliary, ...]
+    report: Report
+
+    def decode(self, z: Array) -> Array:
+        """Return the variables' states from the units', shape (..., variables) from (..., units).
+
+        -1 where a variable's units show no state, where a variable is barren, or where one follows from such.
+        """
+        states = np.full((*z.shape[:-1], self.network.n_variables), -1, dtype=np.int16)
+        for k, possible in enumerate(self.simplified.allowed):
+            if len(possible) == 1 and k not in self.simplified.barren:
+                states[..., k] = possible[0]
+        for k, encoding in self.encodings.items():
+            shown = encoding.decode(z[..., list(encoding.units)])
+            states[..., k] = np.where(shown >= 0, self.simplified.allowed[k][shown], -1)
+        for k, parents, table in self.simplified.functions:
+            known = (states[..., list(parents)] >= 0).all(axis=-1)
+            looked_up = table[tuple(states[..., v] for v in parents)]
+            states[..., k] = np.where(known, looked_up, -1)
+        return states
+
+
+def compile_bayes(
+    network: BayesianNetwork,
+    evidence: Evidence | None = None,
+    *,
+    likelihoods: Mapping[str, object] | None = None,
+    variables: Sequence[str] | None = None,
+    route: str = "fitted",
+    encoding: str = "one-hot",
+    depth: float | None = None,
+    bound: float = 3.0,
+    strength: float = 10.0,
+    tolerance: float = 5e-4,
+    check: bool = True,
+) -> Compiled:
+    """Compile a Bayesian network under evidence to a Boltzmann machine over units and auxiliary units.
+
+    Evidence is absorbed into the tables, impossible states drop out, deterministic variables are substituted into
+    their children and decoded on read-out. Terms of the log-probability of order <= 2 in the units are exact;
+    those of higher order take auxiliary units.
+
+    Parameters
+    ----------
+    network
+        The network.
+    evidence
+        ``{variable: state}``.
+    likelihoods
+        Soft evidence, ``{variable: {state: likelihood}}``.
+    variables
+        Those whose posterior is wanted: barren ones are then left out. ``None``: all.
+    route
+        ``"fitted"``, ``"monomials"`` or ``"assignments"``: see ``ROUTES``.
+    encoding
+        Of variables of more than two states: ``"one-hot"``, ``"domain-wall"`` or ``"bits"``.
+    depth
+        Impossible combinations and invalid patterns get about exp(-depth); ``None``: by route, ``DEPTHS``.
+    bound
+        Soft bound on the couplings of factors of order >= 3 (``"fitted"``).
+    strength
+        M, the auxiliary units' weights (``"assignments"``).
+    tolerance
+        Root mean squared error of a log factor at which no further auxiliary unit is added (``"fitted"``).
+    check
+        Compare the machine with the exact posterior; ``False`` saves the time.
+
+    Raises
+    ------
+    ValidationError
+        If names are unknown or the evidence is impossible.
+    UnsupportedFeature
+        If a factor is over too many units.
+    """
+    if route not in ROUTES:
+        raise ValidationError(f"route: none named {route!r}{suggestion(route, ROUTES)}")
+    depth = DEPTHS[route] if depth is None else depth
+    require(math.isfinite(depth) and depth > 0, "depth", "> 0", depth)
+    require(math.isfinite(bound) and bound > 0, "bound", "> 0", bound)
+    require(math.isfinite(strength) and strength > 0, "strength", "> 0", strength)
+    require(math.isfinite(tolerance) and tolerance > 0, "tolerance", "> 0", tolerance)
+    started = time.perf_counter()
+    fixed = network.evidence_indices(evidence or {})
+    wanted = None if variables is None else [network.index(name) for name in variables]
+    soft = network.likelihood_arrays(likelihoods or {})
+    simple = simplify(network, fixed, soft, wanted)
+    if not simple.sampled:
+        raise ValidationError("evidence: must leave something to sample, but every variable follows from it")
+    encodings, names = _encodings(network, simple, encoding)
+    require(len(names) <= MAX_UNITS, "network", f"of at most {MAX_UNITS} units", len(names))
+    # a state that several patterns show shares its probability among them
+    shared = [((v,), 1.0 / e.multiplicity) for v, e in encodings.items()]
+    clusters = _clusters([*simple.factors, *shared])
+    terms: Polynomial = {}
+    auxiliaries: list[Auxiliary] = []
+    residual, clipped = 0.0, 0
+    logs: list[Factor] = []
+    for scope, table in clusters:
+        with np.errstate(divide="ignore"):
+            log_table = np.log(table / table.max())
+        clipped += int(np.sum(np.isneginf(log_table)))
+        # what is possible but rarer than any zero need be would only cost weight
+        rarest = -2 * depth if route == "fitted" else -math.inf
+        log_table = np.where(table > 0, np.maximum(log_table, rarest), -depth)
+        logs.append((scope, log_table))
+        exact = polynomial(scope, log_table, encodings)
+        if max((len(m) for m in exact), default=0) <= 2:
+            add(terms, exact)
+            continue
+        if route == "monomials":
+            fit = by_monomials(exact)
+        else:
+            factor = settings_of(scope, log_table, table > 0, encodings)
+            if route == "assignments":
+                fit = by_assignments(factor, strength=strength)
+            else:
+                fit = fitted(factor, exact, encodings, tolerance=tolerance, bound=bound)
+        add(terms, fit.terms)
+        auxiliaries += fit.auxiliaries
+        residual = max(residual, fit.residual)
+    strengths = {v: _penalty_strength(v, e, logs, depth) for v, e in encodings.items() if e.exclusions}
+    why = "not asked for"
+    got = None
+    for _ in range(_PENALTY_ROUNDS):
+        penalised = dict(terms)
+        for v, needed in strengths.items():
+            add(penalised, encodings[v].penalty(needed))
+        machine = _machine(penalised, auxiliaries, names)
+        if not (check or strengths):
+            break
+        logs = machine_logs(machine, auxiliaries, encodings)
+        try:
+            got = beliefs([2] * len(names), logs)
+        except UnsupportedFeature as error:
+            why = str(error)
+            break
+        invalid = {v: invalid_share(got, encodings[v]) for v in strengths}
+        # penalties are bounds for one variable at a time: where several fail together, raise them
+        weak = [v for v, share in invalid.items() if share > _MOST_INVALID * math.exp(-depth)]
+        if not weak:
+            break
+        for v in weak:
+            strengths[v] = strengths[v] + math.log(invalid[v] / math.exp(-depth))
+    seconds = time.perf_counter() - started
+    magnitude = np.abs(machine.weights)
+    marginal_error = divergence = None
+    if check and got is not None:
+        try:
+            marginal_error, divergence = machine_errors(logs, got, simple, encodings)
+            why = ""
+        except UnsupportedFeature as error:
+            why = str(error)
+    report = Report(
+        route=route,
+        encoding=encoding,
+        n_variables=len(encodings),
+        n_units=machine.n_units,
+        n_auxiliary=len(auxiliaries),
+        largest_weight=float(magnitude.max(initial=0.0)),
+        largest_bias=float(np.abs(machine.biases).max()),
+        clipped=clipped,
+        residual=residual,
+        seconds=seconds,
+        marginal_error=marginal_error,
+        kl_divergence=divergence,
+        invalid=None if got is None else max((invalid_share(got, e) for e in encodings.values()), default=0.0),
+        why_unknown=why,
+    )
+    return Compiled(
+        network=network,
+        evidence=fixed,
+        likelihoods=soft,
+        simplified=simple,
+        encodings=encodings,
+        machine=machine,
+        auxiliaries=tuple(auxiliaries),
+        report=report,
+    )
+
+
+def _encodings(network: BayesianNetwork, simple: Simplified, kind: str) -> tuple[dict[int, Encoding], list[str]]:
+    guess = _prior_guess(network)
+    encodings: dict[int, Encoding] = {}
+    names: list[str] = []
+    for v in simple.sampled:
+        possible = simple.allowed[v]
+        found = encode(len(names), guess[v][possible], kind)
+        encodings[v] = found
+        patterns = found.patterns()
+        for u in range(len(found.units)):
+            shown = np.flatnonzero(patterns[:, u])
+            label = (
+                network.states[v][possible[shown[0]]] if patterns.sum() == 1 or found.kind == "one-hot" else u + 1
+            )
+            names.append(
+                f"{network.names[v]}={label}" if found.kind == "one-hot" else f"{network.names[v]}[{label}]"
+            )
+    return encodings, names
+
+
+def _prior_guess(network: BayesianNetwork) -> list[Array]:
+    """Return about the prior marginals, parents taken as independent: it only decides which state is all off."""
+    guess: list[Array] = [np.zeros(0)] * network.n_variables
+    for k in network.order():
+        table = network.tables[k]
+        for parent in network.scope(k)[:-1]:
+            table = np.tensordot(guess[parent], table, axes=(0, 0))
+        guess[k] = table
+    return guess
+
+
+def _clusters(factors: Sequence[Factor]) -> list[Factor]:
+    """Return the product of the factors as few of them: each is merged into a larger one that holds its scope."""
+    merged: list[Factor] = []
+    for factor in sorted(factors, key=lambda f: -len(f[0])):
+        for k, (scope, table) in enumerate(merged):
+            if set(factor[0]) <= set(scope):
+                merged[k] = (scope, table * aligned(scope, factor))
+                break
+        else:
+            merged.append(factor)
+    return [factor for factor in merged if factor[0]]
+
+
+def _penalty_strength(v: int, encoding: Encoding, logs: Sequence[Factor], depth: float) -> Array:
+    """Return for pairs of units what keeps them from being on together, shape (m, m).
+
+    Beyond ``depth`` it takes the most that the factors may gain by the second unit.
+    """
+    gain = np.zeros(encoding.n_states)
+    reference = int(encoding.state_of[0])
+    for scope, table in logs:
+        if v in scope:
+            moved = np.moveaxis(table, scope.index(v), 0).reshape(encoding.n_states, -1)
+            gain += (moved - moved[reference]).max(axis=1)
+    m = len(encoding.units)
+    patterns = encoding.patterns()
+    of_unit = np.array([max(gain[patterns[:, u] == 1].max(initial=0.0), 0.0) for u in range(m)])
+    return depth + np.minimum.outer(of_unit, of_unit)
+
+
+def _machine(terms: Polynomial, auxiliaries: Sequence[Auxiliary], names: Sequence[str]) -> BoltzmannMachine:
+    n = len(names) + len(auxiliaries)
+    weights, biases = np.zeros((n, n)), np.zeros(n)
+    for monomial, value in terms.items():
+        if len(monomial) == 1:
+            biases[monomial[0]] += value
+        elif len(monomial) == 2:
+            weights[monomial] += value
+            weights[monomial[::-1]] += value
+    for k, unit in enumerate(auxiliaries, len(names)):
+        biases[k] = unit.bias
+        weights[k, list(unit.units)] = weights[list(unit.units), k] = unit.weights
+    return BoltzmannMachine(
+        weights=weights, biases=biases, names=[*names, *(f"auxiliary {k + 1}" for k in range(len(auxiliaries)))]
+    )

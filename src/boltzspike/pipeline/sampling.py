@@ -1,0 +1,227 @@
+"""sample(): from a target to samples."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boltzspike import files
+from boltzspike.calibration import Calibration
+from boltzspike.compilation import Compiled, compile_bayes
+from boltzspike.errors import (
+    Interrupted,
+    require,
+)
+from boltzspike.gathered import MAX_JOINT_UNITS
+from boltzspike.model.bayesnet import BayesianNetwork, Evidence
+from boltzspike.model.boltzmann import Machine, clamp_indices
+from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline.responses import default_calibration
+from boltzspike.pipeline.running_networks import (
+    ABSTRACT,
+    Progress,
+    Stopped,
+    check_dt,
+    run_network,
+    sample_abstract,
+)
+from boltzspike.pipeline.translations import plain_machine, translation_of
+from boltzspike.posterior import PosteriorResult
+from boltzspike.program import steps_of
+from boltzspike.result import Result
+from boltzspike.samples import Record
+from boltzspike.translation import Translation
+
+
+def sample(
+    machine: Machine | BayesianNetwork | Compiled,
+    *,
+    calibration: Calibration | None = None,
+    duration: float = 1e5,
+    chains: int = 64,
+    seed: int = 1,
+    rule: str | Translation | None = None,
+    synapse: Synapse | None = None,
+    engine: str = "numba",
+    dt: float = 0.1,
+    clamp: Mapping[int | str, int] | None = None,
+    evidence: Evidence | None = None,
+    likelihoods: Mapping[str, object] | None = None,
+    clamping: str = "bias",
+    burn_in: float = 1000.0,
+    draw_every: float | None = None,
+    record: str | Record = "states",
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Sample a Boltzmann machine, or the posterior of a Bayesian network, with a network of LIF neurons.
+
+    Parameters
+    ----------
+    machine
+        The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
+        for other ways pass what that function returns.
+    calibration
+        Of the neuron; ``None``: preset S1, from theory.
+    duration
+        Biological time per chain in ms, after ``burn_in`` ms that are discarded.
+    chains
+        Number of independent copies of the network.
+    seed
+        The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
+        chains. Another engine, dt or version may give others.
+    rule
+        Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``, or a ``Translation`` made before (of the
+        machine under the evidence); ``None``: the best that the calibration, or one that ships with this version,
+        allows. synapse
+        Recurrent synapse; ``None``: renewing, delay of one dt.
+    engine
+        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
+        membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order of the updates) and
+        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac.
+    dt
+        Time step in ms.
+    clamp
+        Evidence about a machine, ``{unit name or index: 0 or 1}``.
+    evidence
+        Evidence about a Bayesian network, ``{variable: state}``.
+    likelihoods
+        Soft evidence about a Bayesian network, ``{variable: {state: likelihood}}``.
+    clamping
+        ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
+        the target). ``"spikes"``: their neurons are held, firing at every chance or never.
+    draw_every
+        Time between draws in ms; ``None``: tau_refrac.
+    record
+        What to keep. ``"states"``: those of every draw. Without a raster, in memory that does not grow with the
+        duration: ``"moments"``, for ``marginals`` (of each chain, every step counts) and ``pairs`` (draws of all
+        chains); ``"joint"``, also for ``joint`` and ``kl_divergence`` (of each chain, every step counts; at most
+        24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
+    checkpoint
+        File for the state at the end of the run, also of one that was interrupted.
+    resume
+        Such a file: go on where that run of the same network ended, without burn-in. Seed and chains must be the
+        same; the samples are those that a longer run would have given.
+    threads
+        ``None``: all cores.
+    progress
+        Called now and then with (steps done, steps in all).
+
+    Returns
+    -------
+    A ``Result``; for a Bayesian network a ``PosteriorResult``, which has ``posterior()`` and the like.
+
+    Raises
+    ------
+    Interrupted
+        At the first Ctrl-C or SIGTERM, within about a quarter of a second; its ``result`` holds what was sampled
+        until then, and is marked in ``configuration["partial"]``. A second Ctrl-C is a ``KeyboardInterrupt``. A
+        handler that the caller has set is left alone.
+    """
+    if checkpoint is not None:
+        files.check_writable(Path(checkpoint), force=True)
+    compiled = None
+    if isinstance(machine, BayesianNetwork):
+        compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
+    elif isinstance(machine, Compiled):
+        compiled = machine
+    if compiled is machine or compiled is None:
+        given = [
+            name for name, value in (("evidence", evidence), ("likelihoods", likelihoods)) if value is not None
+        ]
+        hint = "clamp={unit: 0 or 1}" if compiled is None else "what was given to compile_bayes"
+        require(not given, ", ".join(given), f"left out here: this target takes {hint}", "values")
+    if compiled is not None:
+        require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
+        machine = compiled.machine
+    assert not isinstance(machine, BayesianNetwork | Compiled)
+    if calibration is None:
+        calibration = default_calibration()
+    check_dt(calibration, dt)
+    require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
+    clamped = clamp_indices(machine, clamp or {})
+    conditioned, free = machine.given(clamped)
+    if clamping == "spikes":
+        conditioned, free = machine, np.arange(machine.n_units)
+    plain = plain_machine(conditioned)
+    every, translation, stopped = None, None, None
+    if engine in ABSTRACT:
+        require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
+        require(record == "states", "record", f"'states' with the engine {engine!r}", record)
+        conditioned, free = machine.given(clamped)
+        plain = plain_machine(conditioned)
+        tau = calibration.neuron.tau_refrac
+        run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
+    else:
+        translation = translation_of(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
+        every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
+        kept = _record(record, every, plain.n_units)
+        run = functools.partial(
+            run_network, translation.network, duration, chains, dt, seed, engine, threads, kept,
+            clamp=clamped if clamping == "spikes" else None,
+        )  # fmt: skip
+    try:
+        samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
+    except Stopped as stop:
+        samples, how, stopped = stop.samples, stop.how, stop
+    if translation is None:
+        dt, draw_every = samples.dt, calibration.neuron.tau_refrac
+    else:
+        assert every is not None
+        draw_every = every * dt
+        how["rule"] = translation.rule
+        how["predicted_d_kl"] = translation.predicted_error
+        how["translation"] = [*translation.notes, *translation.warnings]
+    configuration = {
+        "duration_ms": duration,
+        "sampled_ms": (samples.stop - samples.start) * dt,
+        "partial": stopped is not None,
+        "burn_in_ms": burn_in,
+        "chains": chains,
+        "seed": int(seed),
+        "record": record if isinstance(record, str) else "chosen",
+        "engine": engine,
+        "dt_ms": dt,
+        "draw_every_ms": draw_every,
+        "clamping": clamping,
+        **how,
+        "versions": {
+            "boltzspike": version("boltzspike"),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "machine": platform.machine(),
+    }
+    fields: dict[str, Any] = {
+        "machine": machine, "clamp": clamped, "calibration": None if translation is None else calibration,
+        "network": None if translation is None else translation.network, "translation": translation,
+        "samples": samples, "simulated": free, "configuration": configuration,
+    }  # fmt: skip
+    result = Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
+    if stopped is not None:
+        message = f"{stopped}; this exception's .result holds what was sampled"
+        raise Interrupted(message, signal=stopped.signal, result=result) from None
+    return result
+
+
+def _record(record: str | Record, every: int, units: int) -> Record:
+    """Return the record of that name for draws ``every`` so many steps, or the one given."""
+    if isinstance(record, Record):
+        return record
+    require(record in ("states", "moments", "joint"), "record", "'states', 'moments', 'joint' or a Record", record)
+    if record == "states":
+        return Record(states_every=every)
+    if record == "moments":
+        return Record(occupancy=True, pairs_every=every)
+    allowed = f"'states' or 'moments' with more than {MAX_JOINT_UNITS} simulated units, here {units}"
+    require(units <= MAX_JOINT_UNITS, "record", allowed, record)
+    return Record(occupancy=True, pairs_every=every, joint=tuple(range(units)))

@@ -1,0 +1,365 @@
+"""What has networks in the loop: calibrate_network(), tune(), error_budget(); the working point of a target."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.resources
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from boltzspike import files
+from boltzspike.calibration import Calibration
+from boltzspike.diagnostics import joint, pairs
+from boltzspike.errors import (
+    BoltzspikeWarning,
+    UnsupportedFeature,
+    ValidationError,
+    require,
+)
+from boltzspike.model import presets
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
+from boltzspike.model.description import Array
+from boltzspike.model.network import SpikingNetwork
+from boltzspike.model.neuron import LIF, CurrentLIF
+from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline.responses import calibrate, default_calibration
+from boltzspike.pipeline.running_networks import Progress, check_dt, run_network, sample_abstract, whole
+from boltzspike.result import Result
+from boltzspike.samples import Record, Samples
+from boltzspike.theory.exact import all_states
+from boltzspike.theory.membrane import membrane_statistics
+from boltzspike.theory.predict import predict
+from boltzspike.translation import Translation, translate
+from boltzspike.translation.budget import Budget, mean_trace
+from boltzspike.translation.budget import error_budget as compute_budget
+from boltzspike.translation.psp import network_of
+from boltzspike.translation.teaching import network_calibration, teach
+from boltzspike.translation.tuned import GROUPS, Moments, Step
+from boltzspike.translation.tuned import tune as tune_in_the_loop
+from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
+
+
+def with_network(calibration: Calibration) -> Calibration:
+    """Return the calibration with the learned rule of the preset of the same neuron, if it holds none."""
+    if calibration.network is not None:
+        return calibration
+    for name in presets.ALL:
+        known = shipped(name)
+        if known is not None and known.same_neuron(calibration):
+            return dataclasses.replace(calibration, network=known.network)
+    return calibration
+
+
+@functools.cache
+def shipped(preset: str) -> Calibration | None:
+    """Return the calibration, with its learned rule, that ships for a preset."""
+    file = importlib.resources.files("boltzspike") / "calibrations" / f"{preset}.json"
+    if not file.is_file():
+        return None
+    with importlib.resources.as_file(file) as path:
+        calibration: Calibration = files.read(path)
+    return calibration
+
+
+def translation_of(
+    machine: BoltzmannMachine,
+    rule: str | Translation | None,
+    calibration: Calibration,
+    synapse: Synapse | None,
+    held: Mapping[int, int],
+) -> Translation:
+    """Return the translation that ``rule`` gives or is; units in ``held`` are simulated at these values."""
+    if isinstance(rule, Translation):
+        _check_target("rule", rule, machine)
+        translation = rule
+    else:
+        states_of = functools.partial(working_point, clamp=held)
+        known = with_network(calibration)
+        translation = translate(machine, known, synapse=synapse, rule=rule, states_of=states_of)
+    for text in translation.warnings:
+        warnings.warn(text, BoltzspikeWarning, stacklevel=3)
+    return translation
+
+
+def _check_target(where: str, translation: Translation, machine: BoltzmannMachine) -> None:
+    if translation.machine != machine:
+        raise ValidationError(
+            f"{where}: the translation was made for another machine, or for other evidence "
+            f"({translation.machine.n_units} free units, here {machine.n_units}); make one for this"
+        )
+
+
+def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = None) -> WorkingPoint:
+    """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method.
+
+    With ``clamp`` they are those under this evidence, the clamped units at their values.
+    """
+    conditioned, free = machine.given(clamp or {})
+    if conditioned.n_units <= ENUMERATED_UNITS:
+        point = enumerated(conditioned)
+    else:
+        samples, _ = sample_abstract(
+            conditioned, "gibbs", 1.0, _POINT_SWEEPS, _POINT_CHAINS, 0, None, burn_in=_POINT_SWEEPS, progress=None
+        )
+        assert samples.states is not None
+        states = samples.states.reshape(-1, conditioned.n_units)
+        point = WorkingPoint(
+            states=states,
+            probabilities=np.full(len(states), 1 / len(states)),
+            source=f"{len(states)} states by Gibbs sampling",
+        )
+    if not clamp:
+        return point
+    states = np.zeros((len(point.states), machine.n_units), dtype=np.int8)
+    states[:, list(clamp)] = list(clamp.values())
+    states[:, free] = point.states
+    return dataclasses.replace(point, states=states)
+
+
+_POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
+"""Of the Gibbs samples: the chains are many, as modes may be left seldom."""
+
+
+def plain_machine(machine: Machine) -> BoltzmannMachine:
+    """Return an RBM as a general machine, and a general one as it is."""
+    return machine.to_boltzmann() if isinstance(machine, RestrictedBoltzmannMachine) else machine
+
+
+def calibrate_network(
+    calibration: Calibration,
+    *,
+    synapse: Synapse | None = None,
+    networks: int = 250,
+    duration: float = 3.2e6,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Return the calibration with the learned translation rule for networks of its neuron.
+
+    Small random networks of several families are simulated, and the parameters that were handed to them are
+    regressed on the machines that they turned out to be (``translation.learned``). It is done once for a neuron,
+    background and synapse.
+
+    Parameters
+    ----------
+    calibration
+        Of the neuron.
+    synapse
+        The recurrent synapse; ``None``: renewing.
+    networks
+        Number of networks.
+    duration
+        Biological time of each network in ms, all chains together.
+    chains, dt, seed, engine, threads
+        Of the simulation.
+    progress
+        Called with (networks done, networks in all).
+
+    Raises
+    ------
+    CalibrationError
+        Where the networks that can be learned from are too few.
+    """
+    check_dt(calibration, dt)
+    require(whole(networks) and networks >= 1, "networks", "an integer, at least 1", networks)
+    synapse = synapse or Synapse()
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def joint_of(weights: Array, biases: Array, number: int) -> Array:
+        network = network_of(weights, biases, calibration, synapse)
+        of_network = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = run_network(
+            network, duration / chains, chains, dt, of_network, engine, threads, Record(states_every=half),
+            burn_in=500.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        return joint(samples.states)
+
+    examples = teach(joint_of, networks=networks, seed=seed, progress=progress)
+    learned = network_calibration(
+        examples, calibration, synapse, duration=duration, dt=dt, seed=seed, version=version("boltzspike")
+    )
+    return dataclasses.replace(calibration, network=learned)
+
+
+def tune(
+    machine: Machine,
+    *,
+    calibration: Calibration | None = None,
+    start: Translation | None = None,
+    synapse: Synapse | None = None,
+    clamp: Mapping[int | str, int] | None = None,
+    fill: bool | None = None,
+    steps: int = 12,
+    tolerance: float = 1e-3,
+    duration: float = 1e5,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str = "numba",
+    threads: int | None = None,
+    on_step: Callable[[int, Step], None] | None = None,
+) -> Translation:
+    """Return a translation tuned in the loop: the network's moments are brought to those of the target.
+
+    Give it to ``sample`` as ``rule``, with the same evidence.
+
+    Parameters
+    ----------
+    machine
+        The target.
+    calibration, synapse
+        As in ``sample``.
+    start
+        Where to begin, for example a translation tuned before; ``None``: the best rule without tuning.
+    clamp
+        Evidence: the machine of the other units given it is tuned.
+    fill
+        Whether units that share a neighbour may become coupled, which sparse machines with strong weights need;
+        ``False`` keeps the couplings of the target. ``None``: yes, but not for an RBM, which stays bipartite.
+    steps
+        Runs of the network at most.
+    tolerance
+        D_KL at which it stops.
+    duration
+        Biological time per chain of the longest runs, in ms.
+    chains, dt, seed, engine, threads
+        Of the runs.
+    on_step
+        Called after each run with its number and the best step so far, whose ``translation`` may be saved.
+    """
+    calibration = calibration or (start.calibration if start is not None else default_calibration())
+    check_dt(calibration, dt)
+    require(whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
+    plain = plain_machine(machine.given(clamp_indices(machine, clamp or {}))[0])
+    if start is None:
+        start = translate(plain, with_network(calibration), synapse=synapse, states_of=working_point)
+    _check_target("start", start, plain)
+    if fill is None:
+        fill = not isinstance(machine, RestrictedBoltzmannMachine)
+    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+
+    def sampler(translation: Translation, number: int, share: float) -> Moments:
+        of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+        samples, _ = run_network(
+            translation.network, share * duration, chains, dt, of_run, engine, threads, Record(states_every=half),
+            burn_in=1000.0,
+        )  # fmt: skip
+        assert samples.states is not None
+        group = np.array_split(samples.states, GROUPS)
+        pairs_of_group = np.stack([pairs(states) for states in group])
+        return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
+
+    return tune_in_the_loop(
+        start, working_point(plain), sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step
+    )
+
+
+def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:
+    """Return how much of the bias of a result comes from which idealisation that the network gives up.
+
+    The network is simulated again with one thing changed: memoryless units with its PSPs, and with its response;
+    current-based neurons of the same mean membrane and noise; the delay longer by
+    a step; half the step.
+
+    Parameters
+    ----------
+    result
+        Of ``sample`` with LIF neurons, exponential synapses of one time constant, and at most 12 free units.
+    duration
+        Biological time per chain of each variant in ms; ``None``: that of the result.
+    """
+    from boltzspike import abstract
+
+    calibration, network, translation = result.calibration, result.network, result.translation
+    if calibration is None or network is None or translation is None:
+        raise ValidationError("error_budget: needs a result of LIF neurons, made by this version")
+    neuron, synapse, how = calibration.neuron, network.synapse, result.configuration
+    one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
+    if not one_time or how["clamping"] != "bias" or synapse.plasticity not in ("renewing", "additive"):
+        raise UnsupportedFeature(
+            "error_budget: needs exponential synapses of one time constant, renewing or additive, clamping='bias'"
+        )
+    dt, chains, target = how["dt_ms"], how["chains"], plain_machine(result.target())
+    duration = how["duration_ms"] if duration is None else duration
+    tau, n = round(neuron.tau_refrac / dt), target.n_units
+    weights, biases = np.asarray(translation.effective_weights), np.asarray(translation.effective_biases)
+    groups = min(chains, 16)
+
+    def grouped(samples: Samples) -> Array:
+        assert samples.states is not None
+        return np.stack([joint(states) for states in np.array_split(samples.states, groups)])
+
+    def simulated(of: SpikingNetwork, step: float = dt) -> Array:
+        every = Record(states_every=round(neuron.tau_refrac / step))
+        seed = how["seed"] + 1
+        return grouped(
+            run_network(of, duration, chains, step, seed, how["engine"], threads, every, burn_in=1000.0)[0]
+        )
+
+    curve_at = np.linspace(-9, 9, 37)
+    mu = calibration.u0 + calibration.alpha * curve_at
+    p_of_u, _ = predict(neuron, calibration.background, mu, method="density")
+
+    trace: Any = synapse.plasticity
+
+    def memoryless(response: Callable[[Array], Array]) -> Array:
+        runner = abstract.Neural(
+            weights, biases, tau=tau, response=response, trace=trace, tau_syn=neuron.tau_syn_exc / dt,
+            dt=dt, threads=threads or os.cpu_count() or 1,
+        )  # fmt: skip
+        _, state = runner.run(runner.init(seed=how["seed"], chains=chains), 100 * tau, Record())
+        return grouped(runner.run(state, round(duration / dt), Record(states_every=tau))[0])
+
+    delay = dt if synapse.delay is None else synapse.delay
+    late = dataclasses.replace(synapse, delay=delay + dt)
+    fine = dataclasses.replace(synapse, delay=delay)
+    with_currents = translation
+    if isinstance(neuron, LIF):
+        with_currents = dataclasses.replace(translation, calibration=_current_based(calibration))
+    variants = {
+        "traces": memoryless(lambda u: 1 / (1 + np.exp(-u))),
+        "response": memoryless(lambda u: np.interp(u, curve_at, p_of_u)),
+        "currents": simulated(with_currents.network),
+        "delay": simulated(dataclasses.replace(network, synapse=late)),
+        "step": simulated(dataclasses.replace(network, synapse=fine), dt / 2),
+        "network": grouped(result.samples),
+    }
+    marginals = variants["network"].mean(axis=0) @ all_states(n)
+    traces = mean_trace(marginals, tau, neuron.tau_syn_exc / dt, synapse.plasticity == "renewing")
+    divergence = result.kl_divergence()
+    return compute_budget(
+        target, variants, weights @ (traces - marginals), (weights, biases), bias=divergence.bias,
+        bias_error=divergence.error, floor=divergence.floor,
+    )  # fmt: skip
+
+
+def _current_based(calibration: Calibration) -> Calibration:
+    """Return the calibration of a current-based neuron of the same mean membrane and the same noise."""
+    neuron, background = calibration.neuron, calibration.background
+    assert isinstance(neuron, LIF)
+    rates, weights = np.asarray(background.rates), np.asarray(background.weights)
+    reversal = np.where(weights > 0, neuron.e_rev_exc, neuron.e_rev_inh)
+    same = CurrentLIF(
+        c_m=neuron.c_m,
+        tau_m=membrane_statistics(neuron, background).tau_eff,
+        v_rest=neuron.v_rest,
+        v_reset=neuron.v_reset,
+        v_thresh=neuron.v_thresh,
+        tau_refrac=neuron.tau_refrac,
+        tau_syn_exc=neuron.tau_syn_exc,
+        tau_syn_inh=neuron.tau_syn_inh,
+    )
+    currents = PoissonBackground(rates=rates, weights=np.abs(weights) * (reversal - neuron.v_thresh))
+    return calibrate(same, currents, control="v_rest")

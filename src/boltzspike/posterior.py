@@ -1,0 +1,142 @@
+"""What ``sample`` returns for a Bayesian network: the posterior of its variables, sampled and exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from boltzspike import diagnostics
+from boltzspike.compilation import Compiled
+from boltzspike.errors import UnsupportedFeature, require
+from boltzspike.model.bayesnet import BayesianNetwork
+from boltzspike.model.description import Array
+from boltzspike.result import Result
+from boltzspike.theory import elimination
+
+FEW_SAMPLES = 100.0
+"""Effective samples below which an estimate and its own error are not to be trusted."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PosteriorResult(Result):
+    """Samples of a compiled Bayesian network: ``machine`` and ``states`` are its units, ``compiled`` decodes."""
+
+    compiled: Compiled
+    """The network under its evidence, its Boltzmann machine, and the report on it."""
+
+    @property
+    def bayesian_network(self) -> BayesianNetwork:
+        """The network that was asked about."""
+        return self.compiled.network
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables that have a sampled posterior: all but observed and barren ones."""
+        skipped = {*self.compiled.evidence, *self.compiled.simplified.barren}
+        names = self.bayesian_network.names
+        return tuple(name for k, name in enumerate(names) if k not in skipped)
+
+    @cached_property
+    def decoded(self) -> Array:
+        """States of all variables, int16 (chains, draws, variables); -1 where the units show none."""
+        return self.compiled.decode(self.z)
+
+    def posterior(self) -> dict[str, dict[str, float]]:
+        """Return the sampled posterior, ``[variable][state]``, over the draws in which the variable has one."""
+        return self._named(lambda k: self._estimate((k,))[0])
+
+    def posterior_error(self) -> dict[str, dict[str, float]]:
+        """Return the standard errors of ``posterior``, from independent blocks."""
+        return self._named(lambda k: self._estimate((k,))[1])
+
+    def joint_posterior(self, variables: Sequence[str]) -> tuple[Array, Array]:
+        """Return the sampled joint posterior of some variables, one axis each, and its standard errors."""
+        indices = [self.bayesian_network.index(name) for name in variables]
+        shape = [self.bayesian_network.cardinalities[k] for k in indices]
+        require(math.prod(shape) <= 2**20, "joint_posterior", "of at most 2^20 states", shape)
+        p, error = self._estimate(indices)
+        return p.reshape(shape), error.reshape(shape)
+
+    @cached_property
+    def _exact(self) -> elimination.Posterior | None:
+        compiled = self.compiled
+        evidence = {compiled.network.names[k]: s for k, s in compiled.evidence.items()}
+        likelihoods = {compiled.network.names[k]: table for k, table in compiled.likelihoods.items()}
+        try:
+            return elimination.posterior(compiled.network, evidence, likelihoods=likelihoods)
+        except UnsupportedFeature:
+            return None
+
+    def exact_posterior(self) -> dict[str, dict[str, float]] | None:
+        """Return the exact posterior by elimination, ``None`` where it is out of reach."""
+        exact = self._exact
+        return None if exact is None else self._named(lambda k: exact.marginals[k])
+
+    @property
+    def log_evidence(self) -> float | None:
+        """Exact log p(evidence)."""
+        return None if self._exact is None else self._exact.log_evidence
+
+    def invalid(self) -> dict[str, float]:
+        """Return the share of draws in which each variable shows no state."""
+        shares = (self.decoded < 0).mean(axis=(0, 1))
+        return {name: float(shares[self.bayesian_network.index(name)]) for name in self.variables}
+
+    def effective_draws(self) -> dict[str, float]:
+        """Return for each variable the least effective sample size of its states; 0 if it never changed."""
+        found = {}
+        for name in self.variables:
+            p, error = self._estimate((self.bayesian_network.index(name),))
+            moving = error > 0
+            sizes = p[moving] * (1 - p[moving]) / error[moving] ** 2
+            found[name] = float(sizes.min(initial=np.inf)) if moving.any() else 0.0
+        return found
+
+    def mixing(self) -> str:
+        """Return a sentence on whether the chains moved enough for the errors to be believed."""
+        sizes = {v: n for v, n in self.effective_draws().items() if len(self._possible(v)) > 1}
+        if not sizes:
+            return "every variable follows from the evidence"
+        worst = min(sizes, key=lambda name: sizes[name])
+        stuck = [name for name, size in sizes.items() if size == 0]
+        if stuck:
+            return f"poor: {', '.join(stuck)} never changed; sample longer, or take more chains"
+        if sizes[worst] < FEW_SAMPLES:
+            return (
+                f"poor: {worst} has only {sizes[worst]:.0f} effective samples; "
+                "its posterior may be off by more than its error; sample longer, or take more chains"
+            )
+        return f"good: at least {sizes[worst]:.0f} effective samples ({worst})"
+
+    def _possible(self, name: str) -> Array:
+        return self.compiled.simplified.allowed[self.bayesian_network.index(name)]
+
+    def _named(self, values_of: Callable[[int], Array]) -> dict[str, dict[str, float]]:
+        network = self.bayesian_network
+        return {
+            name: dict(zip(network.states[network.index(name)], map(float, values_of(network.index(name)))))
+            for name in self.variables
+        }
+
+    def _estimate(self, indices: Sequence[int]) -> tuple[Array, Array]:
+        """Return the probabilities of the joint states of some variables, flat, and their standard errors.
+
+        Both are ratios of counts, of a state and of all draws that show one; the error is that of a ratio.
+        """
+        shape = [self.bayesian_network.cardinalities[k] for k in indices]
+        draws = diagnostics.blocks(self.decoded[..., list(indices)])
+        number = int(np.prod(shape))
+        counts = np.zeros((len(draws), number))
+        for block, states in zip(counts, draws):
+            shown = states[(states >= 0).all(axis=-1)].astype(np.int64)
+            block += np.bincount(np.ravel_multi_index(tuple(shown.T), shape), minlength=number)
+        total = counts.sum()
+        require(total > 0, "posterior", "of variables that show a state in some draw", "none")
+        p = counts.sum(axis=0) / total
+        residual = counts - counts.sum(axis=1, keepdims=True) * p
+        blocks = len(counts)
+        return p, np.sqrt(blocks / (blocks - 1) * np.sum(residual**2, axis=0)) / total

@@ -1,0 +1,172 @@
+import itertools
+
+import numpy as np
+import pytest
+
+import boltzspike as bs
+from boltzspike.compilation.auxiliary import FactorSettings, by_assignments, by_monomials, settings
+from boltzspike.compilation.encoding import ENCODINGS, encode, polynomial
+from boltzspike.errors import ValidationError
+from boltzspike.theory.elimination import posterior
+from boltzspike.theory.exact import exact_joint
+
+
+@pytest.mark.parametrize("order", [3, 4, 5])
+def test_monomials_reproduce_any_polynomial_exactly(rng, order):
+    terms = {
+        subset: float(rng.normal() * 3)
+        for size in range(order + 1)
+        for subset in itertools.combinations(range(order), size)
+    }
+    fit = by_monomials(terms)
+    assert max(len(m) for m in fit.terms) <= 2
+    assert len(fit.auxiliaries) == sum(len(m) > 2 for m in terms)
+    z = settings(order)
+    value = lambda some: sum(v * z[:, list(m)].prod(axis=1) for m, v in some.items())
+    got = value(fit.terms) + sum(a.value(z[:, list(a.units)]) for a in fit.auxiliaries)
+    np.testing.assert_allclose(got, value(terms), atol=1e-10)
+
+
+def test_assignments_are_exact_in_the_limit_of_strong_weights(rng):
+    goal = rng.normal(size=8)
+    factor = FactorSettings(
+        units=(0, 1, 2), z=settings(3), log_factor=goal, share=np.exp(goal), possible=np.ones(8, dtype=bool)
+    )
+    errors = [by_assignments(factor, strength=m).residual for m in (5.0, 10.0, 20.0)]
+    assert errors[1] < 0.02 * errors[0]
+    assert errors[2] < 1e-3 * errors[1]
+
+
+@pytest.mark.parametrize("kind", ENCODINGS)
+@pytest.mark.parametrize("states", [2, 3, 5, 6])
+def test_an_encodings_indicators_tell_its_patterns_apart(rng, kind, states):
+    encoding = encode(3, rng.dirichlet(np.ones(states)), kind)
+    m = len(encoding.units)
+    z = settings(m)
+    for s in range(states):
+        indicator = sum(
+            c * z[:, list(monomial)].prod(axis=1)
+            for c, monomial in zip(encoding.indicators[s], encoding.monomials)
+        )
+        valid = encoding.state_of >= 0
+        np.testing.assert_array_equal(indicator[valid], encoding.state_of[valid] == s)
+    np.testing.assert_array_equal(encoding.decode(encoding.patterns()), np.arange(states))
+    table = rng.normal(size=states)
+    terms = polynomial((7,), table, {7: encoding})
+    shown = encoding.patterns()
+    value = sum(v * shown[:, [u - 3 for u in m]].prod(axis=1) for m, v in terms.items())
+    np.testing.assert_allclose(value, table, atol=1e-12)
+
+
+def test_two_states_are_one_unit_that_is_on_for_the_rarer():
+    encoding = encode(0, np.array([0.9, 0.1]), "one-hot")
+    assert encoding.units == (0,)
+    np.testing.assert_array_equal(encoding.decode(np.array([[0], [1]])), [0, 1])
+
+
+@pytest.mark.parametrize("evidence", [{}, {"xray": "yes", "dysp": "no"}, {"smoke": "yes", "xray": "no"}])
+@pytest.mark.parametrize(("route", "allowed"), [("monomials", 1e-6), ("fitted", 2e-3), ("assignments", 2e-2)])
+def test_the_machines_marginals_are_the_posterior(evidence, route, allowed):
+    network = bs.networks.asia()
+    compiled = bs.compile_bayes(network, evidence, route=route)
+    assert compiled.report.marginal_error < allowed
+    # and by enumeration of the machine's states, decoded: an independent way
+    machine = compiled.machine
+    joint = exact_joint(machine)
+    states = compiled.decode(settings(machine.n_units))
+    exact = posterior(network, evidence)
+    for k, marginal in enumerate(exact.marginals):
+        got = np.bincount(states[:, k], weights=joint, minlength=2)
+        np.testing.assert_allclose(got, marginal, atol=allowed)
+
+
+def test_the_reported_divergence_is_that_of_enumeration():
+    evidence = {"contour": "curved"}
+    compiled = bs.compile_bayes(bs.networks.visual_perception(), evidence, route="assignments", strength=4)
+    joint = exact_joint(compiled.machine)
+    states = compiled.decode(settings(compiled.machine.n_units))
+    exact = posterior(compiled.network, evidence, joint=["reflectance", "shape", "shading"]).joint
+    got = np.zeros((2, 2, 2))
+    np.add.at(got, tuple(states[:, :3].T), joint)
+    assert compiled.report.kl_divergence > 1e-6
+    assert compiled.report.kl_divergence == pytest.approx(np.sum(exact * np.log(exact / got)), rel=1e-6)
+
+
+def three_states(rng):
+    names = ["a", "b", "c", "d"]
+    draw = lambda *shape: rng.dirichlet(np.full(shape[-1], 2.0), size=shape[:-1])
+    return bs.BayesianNetwork(
+        states={"a": ["0", "1", "2"], "b": ["0", "1", "2", "3"], "c": ["0", "1"], "d": ["0", "1", "2"]},
+        parents={"c": ["a", "b"], "d": ["b", "c"]},
+        tables={"a": draw(3), "b": draw(4), "c": draw(3, 4, 2), "d": draw(4, 2, 3)},
+        names=names,
+    )
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(("route", "allowed"), [("monomials", 1e-6), ("fitted", 2e-3)])
+def test_variables_of_many_states_keep_their_posterior(rng, encoding, route, allowed):
+    report = bs.compile_bayes(three_states(rng), {"d": "1"}, route=route, encoding=encoding).report
+    assert report.marginal_error < allowed
+    assert report.invalid < 1e-3
+
+
+def test_deterministic_variables_take_no_unit_and_are_read_out():
+    compiled = bs.compile_bayes(bs.networks.asia(), {"dysp": "yes"}, route="monomials")
+    assert not [name for name in compiled.machine.names if name.startswith("either")]
+    z = np.zeros((1, compiled.machine.n_units), dtype=np.int8)
+    names = list(compiled.network.names)
+    assert compiled.decode(z)[0, names.index("either")] == compiled.network.states[5].index("no")
+    z[0, compiled.machine.names.index("lung=yes")] = 1
+    assert compiled.decode(z)[0, names.index("either")] == compiled.network.states[5].index("yes")
+
+
+def test_states_that_the_evidence_excludes_take_no_unit():
+    compiled = bs.compile_bayes(bs.networks.asia(), {"either": "no"})
+    assert not [name for name in compiled.machine.names if name.startswith(("lung", "tub", "either"))]
+    assert compiled.report.marginal_error < 2e-3
+
+
+def test_impossible_evidence_is_an_error():
+    with pytest.raises(ValidationError, match="evidence: must be possible"):
+        bs.compile_bayes(bs.networks.asia(), {"either": "no", "lung": "yes"})
+
+
+def test_barren_variables_are_left_out_when_others_are_asked_for():
+    compiled = bs.compile_bayes(bs.networks.asia(), {"smoke": "yes"}, variables=["lung"], route="monomials")
+    assert compiled.machine.names == ("lung=yes",)
+    assert compiled.report.marginal_error < 1e-12
+
+
+def test_soft_evidence_acts_as_a_bias():
+    network = bs.networks.sprinkler()
+    soft = {"wet": {"yes": 0.8, "no": 0.1}}
+    compiled = bs.compile_bayes(network, likelihoods=soft, route="monomials")
+    exact = posterior(network, likelihoods=soft)
+    states = compiled.decode(settings(compiled.machine.n_units))
+    rain = np.bincount(states[:, 2], weights=exact_joint(compiled.machine), minlength=2)
+    np.testing.assert_allclose(rain, exact.marginals[2], atol=1e-6)
+    assert abs(exact.marginals[2][0] - posterior(network).marginals[2][0]) > 0.05
+
+
+def test_fitted_couplings_are_weaker_than_the_exact_and_the_units_fewer_than_the_literatures():
+    fitted, exact, literature = (
+        bs.compile_bayes(bs.networks.asia(), route=route).report
+        for route in ("fitted", "monomials", "assignments")
+    )
+    assert fitted.largest_weight < exact.largest_weight / 2
+    assert fitted.n_auxiliary < literature.n_auxiliary
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"route": "fit"}, "route: none named 'fit'; did you mean 'fitted'"),
+        ({"encoding": "onehot"}, "encoding: none named 'onehot'; did you mean 'one-hot'"),
+        ({"depth": -1.0}, "depth: must be > 0, got -1"),
+        ({"variables": ["lungs"]}, "no variable named 'lungs'"),
+    ],
+)
+def test_a_bad_option_is_an_error(options, message):
+    with pytest.raises(ValidationError, match=message):
+        bs.compile_bayes(bs.networks.asia(), **options)

@@ -1,0 +1,423 @@
+"""Every engine of the registry: what a network may have beyond constant, private noise and static synapses."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import boltzspike as bs
+from boltzspike.engines import REGISTRY, get_engine
+from boltzspike.engines.start import Initial
+from boltzspike.errors import ValidationError
+from boltzspike.program import compile_program
+from boltzspike.samples import Record, Samples
+from boltzspike.theory.membrane import membrane_statistics
+
+S1, S5A = bs.presets.S1, bs.presets.S5a
+SILENT = bs.PoissonBackground(rates=[], weights=[])
+ENGINES = list(REGISTRY)
+DT = 0.1
+QUIET = dataclasses.replace(S5A.neuron, v_rest=-55.0)
+FREE = dataclasses.replace(S5A.neuron, v_thresh=100.0, v_rest=-52.0)
+SHORT_TERM = bs.Synapse(plasticity="tsodyks-markram", U=0.4, tau_rec=60.0, tau_fac=30.0, delay=0.3)
+
+pytestmark = pytest.mark.parametrize("engine", ENGINES)
+
+
+def run(engine, network, steps, record, *, chains=1, seed=1, burn_in=0, initial=None, **options):
+    runner = get_engine(engine, threads=1).prepare(compile_program(network, dt=DT, **options))
+    state = runner.init(seed=seed, chains=chains, initial=initial)
+    if burn_in:
+        _, state = runner.run(state, burn_in, Record())
+    return runner.run(state, steps, record)[0]
+
+
+def one_way(weight=0.05, n=2, **values):
+    """Unit 0 drives the others; current-based, no noise."""
+    weights = np.zeros((n, n))
+    weights[1:, 0] = weight
+    return bs.SpikingNetwork(**({"neurons": QUIET, "backgrounds": SILENT, "weights": weights} | values))
+
+
+def once(start=0.0, *, unit=0):
+    """Clamp a unit so that it spikes once, at a time, and never else."""
+    times, values = ([0.0, DT], [1, 0]) if start == 0 else ([0.0, start, start + DT], [0, 1, 0])
+    return bs.Piecewise(quantity="clamp", times=times, values=values, units=[unit])
+
+
+def mixed(n=4, **values):
+    """A conductance-based network that spikes."""
+    weights = np.random.default_rng(5).normal(size=(n, n)) * 0.002
+    np.fill_diagonal(weights, 0)
+    return bs.SpikingNetwork(**({"neurons": S1.neuron, "backgrounds": S1.background, "weights": weights} | values))
+
+
+def few(engine, chains):
+    """Fewer chains for the slow engine: its tolerances follow."""
+    return chains // 4 if engine == "reference" else chains
+
+
+def assert_mean(samples, expected, *, bias=0.0):
+    """Compare the mean over the first axis, whose entries are independent, within 4.5 standard errors."""
+    error = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    assert np.all(np.abs(samples.mean(axis=0) - expected) <= 4.5 * error + bias)
+
+
+# Synapses
+
+
+@pytest.mark.parametrize(
+    ("limit", "values"),
+    [
+        ("renewing", {"tau_rec": 10.0}),
+        ("additive", {"tau_rec": 0.0}),
+        ("additive", {"tau_rec": 0.0, "tau_fac": 50}),
+    ],
+)
+def test_tsodyks_markram_synapses_have_renewing_and_additive_ones_as_limits(engine, limit, values):
+    exact = "numba-exact" if engine == "numba" else engine
+    synapse = bs.Synapse(plasticity="tsodyks-markram", U=1.0, **values)
+    record = Record(spikes=True, voltages=True)
+    general = run(engine, mixed(synapse=synapse), 2000, record, chains=3)
+    special = run(exact, mixed(synapse=bs.Synapse(plasticity=limit)), 2000, record, chains=3)
+    other = {"renewing": "additive", "additive": "renewing"}[limit]
+    third = run(exact, mixed(synapse=bs.Synapse(plasticity=other)), 2000, record, chains=3)
+    assert np.array_equal(general.spikes.step, special.spikes.step)
+    assert np.array_equal(general.voltages, special.voltages)
+    assert not np.array_equal(general.voltages, third.voltages)
+
+
+@pytest.mark.parametrize("U", [0.2, 0.9])
+def test_amplitudes_of_a_spike_train_follow_the_tsodyks_markram_recursion(engine, U):
+    """Currents add up: the answer to a train is the sum of the answers to its spikes, each times its amplitude."""
+    tau_rec, tau_fac, interval, count = 60.0, 30.0, 10.0, 12
+    utilization, resources, amplitudes = U, 1.0, []
+    for _ in range(count):
+        amplitudes.append(utilization * resources / U)
+        resources = 1 - (1 - resources * (1 - utilization)) * np.exp(-interval / tau_rec)
+        utilization = U + utilization * (1 - U) * np.exp(-interval / tau_fac)
+    steps = round(count * interval / DT)
+    synapse = dataclasses.replace(SHORT_TERM, U=U, tau_rec=tau_rec, tau_fac=tau_fac)
+    record = Record(voltages=True)
+    train = run(engine, one_way(synapse=synapse), steps, record, clamp={0: 1}).voltages[0, :, 1] - QUIET.v_rest
+    single = run(engine, one_way(synapse=synapse, schedule=once()), steps, record).voltages[0, :, 1]
+    # the potential climbs from v_reset to rest meanwhile
+    alone = run(engine, one_way(0.0), steps, record).voltages[0, :, 1] - QUIET.v_rest
+    answer = single - QUIET.v_rest - alone
+    expected = alone + sum(
+        a * np.concatenate([np.zeros(k * 100), answer[: steps - k * 100]]) for k, a in enumerate(amplitudes)
+    )
+    assert np.ptp(amplitudes) > 0.2
+    assert train == pytest.approx(expected, abs=1e-9 if engine != "numba" else 1e-4)
+
+
+def test_each_synapse_has_its_own_delay(engine):
+    delays = np.zeros((5, 5))
+    delays[1:, 0] = [0.1, 0.2, 1.5, 4.0]
+    for network in (
+        one_way(n=5, delays=delays, schedule=once()),
+        one_way(
+            n=5, weight=0.05, delays=csr_array(delays), schedule=once(), weights=csr_array(0.05 * (delays > 0))
+        ),
+    ):
+        disturbed = run(engine, network, 60, Record(voltages=True)).voltages[0]
+        alone = run(engine, one_way(0.0, n=5), 60, Record(voltages=True)).voltages[0]
+        moved = [np.flatnonzero(np.abs(disturbed - alone)[:, k] > 1e-4)[0] for k in range(1, 5)]
+        assert moved == [2, 3, 16, 41]
+
+
+def test_sparse_weights_give_the_samples_of_dense_ones(engine):
+    dense = mixed(n=6, synapse=bs.Synapse(delay=0.4))
+    weights = np.where(np.random.default_rng(2).random((6, 6)) < 0.4, dense.weights, 0)
+    dense = dataclasses.replace(dense, weights=weights)
+    sparse = dataclasses.replace(dense, weights=csr_array(weights))
+    record = Record(spikes=True)
+    a, b = (run(engine, network, 2000, record, chains=3).spikes for network in (dense, sparse))
+    assert len(a.step) > 20
+    for field in ("chain", "unit", "step"):
+        assert np.array_equal(getattr(a, field), getattr(b, field))
+
+
+def test_a_large_sparse_network_is_sampled_as_the_exact_path_does(engine):
+    """Of 60 units: where the fast path lays out dense weights in another way."""
+    if engine == "reference":
+        pytest.skip("it has no other layout, and is slow")
+    weights = np.where(np.random.default_rng(3).random((60, 60)) < 0.1, 0.002, 0.0)
+    np.fill_diagonal(weights, 0)
+    program = compile_program(mixed(60, weights=csr_array(weights)))
+    means = []
+    for name in (engine, "numba-exact"):
+        runner = get_engine(name, threads=1).prepare(program)
+        _, state = runner.run(runner.init(seed=len(name), chains=32), 1000, Record())
+        means.append(runner.run(state, 3000, Record(states_every=50))[0].states.mean(axis=(1, 2)))
+    error = np.hypot(*(x.std(ddof=1) / np.sqrt(32) for x in means))
+    assert abs(means[0].mean() - means[1].mean()) < 4.5 * error
+    assert error < 0.005
+
+
+def test_asymmetric_weights_act_one_way(engine):
+    weights = np.zeros((2, 2))
+    weights[1, 0] = 0.004
+    coupled = run(engine, mixed(2, weights=weights), 3000, Record(spikes=True), chains=2).spikes
+    apart = run(engine, mixed(2, weights=0 * weights), 3000, Record(spikes=True), chains=2).spikes
+    assert np.array_equal(coupled.step[coupled.unit == 0], apart.step[apart.unit == 0])
+    assert not np.array_equal(coupled.step[coupled.unit == 1], apart.step[apart.unit == 1])
+
+
+# What changes in time
+
+
+def test_a_bias_that_steps_is_followed_as_the_closed_form_says(engine):
+    courses = [
+        bs.Piecewise(quantity="v_rest", times=[5.0, 20.0], values=[[2.0], [0.0]], units=[0]),
+        bs.Piecewise(quantity="i_offset", times=[10.0], values=[-0.5], units=["z1"]),
+    ]
+    network = one_way(0.0, schedule=courses)
+    v = run(engine, network, 400, Record(voltages=True)).voltages[0]
+    tau, t = QUIET.tau_m, DT * np.arange(1, 401)
+    rise = lambda since: np.where(t > since, -np.expm1(-np.maximum(t - since, 0) / tau), 0.0)
+    start = QUIET.v_rest + (QUIET.v_reset - QUIET.v_rest) * np.exp(-t / tau)
+    tolerance = 1e-9 if engine != "numba" else 1e-4
+    assert v[:, 0] == pytest.approx(start + 2.0 * (rise(5.0) - rise(20.0)), abs=tolerance)
+    assert v[:, 1] == pytest.approx(start - 0.5 / QUIET.g_l * rise(10.0), abs=tolerance)
+
+
+def test_a_sinusoidal_bias_is_followed_as_the_closed_form_says(engine):
+    """c dv/dt = -g v + A sin(w t + phi): amplitude A/g / sqrt(1 + (w tau)^2), behind by arctan(w tau)."""
+    amplitude, frequency, phase = 0.3, 20.0, 0.7
+    waves = bs.Wave(quantity="i_offset", amplitude=[amplitude], frequency=frequency, phase=phase, units=[1])
+    v = run(engine, one_way(0.0, schedule=waves), 4000, Record(voltages=True)).voltages[0]
+    tau, omega, t = QUIET.tau_m, 2 * np.pi * frequency * 1e-3, DT * np.arange(1, 4001)
+    swing = np.sin(omega * t + phase - np.arctan(omega * tau)) / np.hypot(1, omega * tau) * amplitude / QUIET.g_l
+    settled = t > 30 * tau
+    # the input is constant within a step: a relative (omega dt)^2 / 24
+    assert v[settled, 1] - QUIET.v_rest == pytest.approx(swing[settled], abs=1e-4 * np.ptp(swing) + 1e-9)
+    assert np.ptp(v[settled, 0]) < 1e-6
+
+
+def test_rates_that_step_move_the_free_membrane_to_its_new_mean(engine):
+    background = S5A.background
+    course = bs.Piecewise(quantity="rate", times=[100.0], values=[600.0], sources=[0])
+    network = bs.SpikingNetwork(neurons=FREE, backgrounds=background, weights=np.zeros((2, 2)), schedule=course)
+    v = run(engine, network, 2500, Record(voltages=True), chains=few(engine, 200)).voltages
+    raised = bs.PoissonBackground(
+        rates=[background.rates[0] + 600.0, background.rates[1]], weights=background.weights
+    )
+    for part, sources in ((v[:, 500:1000], background), (v[:, 2000:], raised)):
+        assert_mean(part.mean(axis=(1, 2)), membrane_statistics(FREE, sources).mu)
+
+
+def test_rates_that_swing_drive_the_membrane_with_the_gain_of_its_filters(engine):
+    """Mean potential: sum a_x w/(g sqrt(1 + (w tau_m)^2)) tau_syn/sqrt(1 + (w tau_syn)^2), the phases likewise."""
+    frequency, amplitude = 10.0, 900.0
+    course = bs.Wave(quantity="rate", amplitude=amplitude, frequency=frequency, sources=[0])
+    network = bs.SpikingNetwork(
+        neurons=FREE, backgrounds=S5A.background, weights=np.zeros((1, 1)), schedule=course
+    )
+    v = run(engine, network, 2000, Record(voltages=True), burn_in=1000, chains=few(engine, 400)).voltages[..., 0]
+    omega, t = 2 * np.pi * frequency * 1e-3, DT * np.arange(1001, 3001)
+    found = 2 * (v * np.exp(-1j * omega * t)).mean(axis=1)
+    membrane = 1 / (FREE.g_l * (1 + 1j * omega * FREE.tau_m))
+    synapse = FREE.tau_syn_exc / (1 + 1j * omega * FREE.tau_syn_exc)
+    expected = -1j * amplitude * 1e-3 * S5A.background.weights[0] * synapse * membrane
+    # an event acts from the beginning of its step on: half a step early
+    tolerance = abs(expected) * omega * DT
+    assert_mean(found.real, expected.real, bias=tolerance)
+    assert_mean(found.imag, expected.imag, bias=tolerance)
+    assert abs(expected) > 10 * found.std() / np.sqrt(len(found))
+
+
+def test_clamps_that_change_hold_and_release(engine):
+    course = bs.Piecewise(
+        quantity="clamp", times=[20.0, 60.0, 90.0], values=[[1, 0], [0, 1], [-1, -1]], units=[0, 2]
+    )
+    states = run(engine, mixed(schedule=course), 1500, Record(states_every=1), chains=few(engine, 64)).states
+    assert states[:, 350:600, 0].min() == 1  # a refractory period after it was clamped at the latest
+    assert states[:, 350:600, 2].max() == 0
+    assert states[:, 710:900, 0].max() == 0
+    assert states[:, 610:900, 2].min() == 1
+    assert 0 < states[:, 1200:, 0].mean() < 1
+    assert 0 < states[:, 1200:, 2].mean() < 1
+    assert 0 < states[:, :200, 2].mean() < 1
+
+
+def test_a_unit_let_go_starts_from_reset(engine):
+    neuron = dataclasses.replace(QUIET, v_reset=-60.0, v_rest=-52.0)
+    course = bs.Piecewise(quantity="clamp", times=[0.0, 30.0], values=[[0, 1], [-1, -1]], units=[0, 1])
+    v = run(engine, one_way(0.0, neurons=neuron, schedule=course), 600, Record(voltages=True)).voltages[0]
+    assert v[:300] == pytest.approx(-60.0, abs=1e-6)
+    # unit 1 spikes at 20 ms for the last time and is free 10 ms later
+    climb = -52.0 - 8.0 * np.exp(-DT * np.arange(1, 301) / neuron.tau_m)
+    assert v[300:, 0] == pytest.approx(climb, abs=1e-9 if engine != "numba" else 1e-4)
+    assert v[300:, 1] == pytest.approx(climb, abs=1e-9 if engine != "numba" else 1e-4)
+
+
+# Refractory periods
+
+
+@pytest.mark.parametrize("law", ["normal", "uniform"])
+def test_refractory_periods_are_drawn_with_the_mean_and_spread_of_their_law(engine, law):
+    """A neuron that fires at every chance is on all the time, and its intervals are the periods."""
+    always = dataclasses.replace(S1.neuron, v_rest=500.0, refractory=bs.RandomRefractory(law=law, sd=2.0))
+    network = mixed(2, neurons=[always, dataclasses.replace(always, refractory=None)], weights=np.zeros((2, 2)))
+    samples = run(
+        engine, network, 10_000, Record(spikes=True, states_every=1), chains=few(engine, 16), burn_in=100
+    )
+    assert samples.states.min() == 1
+    assert samples.spikes.marginals() == pytest.approx(1)
+    assert np.array_equal(samples.spikes.states(), samples.states)
+    first, second = (
+        np.concatenate([np.diff(samples.spikes.step[samples.spikes.chain == c][samples.spikes.unit[
+            samples.spikes.chain == c] == k]) for c in range(samples.spikes.n_chains)]) for k in (0, 1)
+    )  # fmt: skip
+    assert set(second) == {100}
+    assert_mean(first, 100.0)
+    assert_mean((first - 100.0) ** 2, 400.0, bias=1.0)
+    reach = np.sqrt(3) * 20 if law == "uniform" else 6 * 20
+    assert np.abs(first - 100).max() <= reach + 1
+
+
+def test_z_lasts_as_long_as_the_drawn_period(engine):
+    neuron = dataclasses.replace(S1.neuron, refractory=bs.RandomRefractory(sd=4.0))
+    samples = run(engine, mixed(neurons=neuron), 3000, Record(spikes=True, states_every=1), chains=2)
+    spikes = samples.spikes
+    assert np.ptp(spikes.lasting) > 50
+    assert np.array_equal(spikes.states(), samples.states)
+    assert spikes.marginals() == pytest.approx(samples.states.mean(axis=1))
+    assert spikes.joint().sum(axis=1) == pytest.approx(1)
+
+
+# Shared and replayed background
+
+
+def test_units_with_common_sources_are_correlated_as_campbells_theorem_says(engine):
+    """Two free membranes: half of the noise of each is common, with the same sign or the opposite."""
+    half = bs.PoissonBackground(rates=S5A.background.rates / 2, weights=S5A.background.weights)
+    w = S5A.background.weights
+    pool = bs.SharedBackground(rates=half.rates, weights=np.array([w, w, w[::-1]]))
+    network = bs.SpikingNetwork(neurons=FREE, backgrounds=half, weights=np.zeros((3, 3)), shared=pool)
+    v = run(engine, network, 4000, Record(voltages=True), burn_in=1000, chains=few(engine, 100)).voltages
+    s = membrane_statistics(FREE, S5A.background)
+    v = v - s.mu
+    assert_mean(v.mean(axis=(1, 2)), 0.0)
+    variance = s.sigma_free**2
+    for a, b, expected in ((0, 0, 1.0), (1, 1, 1.0), (0, 1, 0.5), (0, 2, -0.5)):
+        assert_mean((v[..., a] * v[..., b]).mean(axis=1), expected * variance, bias=1e-3 * variance)
+
+
+def test_a_replayed_train_acts_as_the_neuron_that_sent_it(engine):
+    sent = run(engine, one_way(0.0), 1000, Record(spikes=True), clamp={0: 1}).spikes
+    synapse = bs.Synapse(plasticity="additive", delay=0.7)
+    direct = run(engine, one_way(synapse=synapse), 1000, Record(voltages=True), clamp={0: 1}).voltages
+    replay = bs.ReplayedBackground(
+        times=DT * (sent.step + 1) + 0.7, sources=sent.unit, duration=200.0, weights=np.array([[0.0], [0.05]])
+    )
+    replayed = run(engine, one_way(0.0, shared=replay), 1000, Record(voltages=True), chains=2).voltages
+    # which starts at the mean of the train: that decays
+    assert replayed[0, 900:, 1] == pytest.approx(direct[0, 900:, 1], abs=2e-3)
+    assert np.array_equal(replayed[0], replayed[1])
+
+
+def test_a_replay_starts_again_and_chains_are_ahead_in_it(engine):
+    replay = bs.ReplayedBackground(
+        times=[1.0, 1.05, 15.0], sources=[1, 1, 0], duration=20.0,
+        weights=csr_array(np.array([[0, 0], [0.1, 0.2]])),
+        chain_shift=3.0,
+    )  # fmt: skip
+    v = run(engine, one_way(0.0, shared=replay), 2000, Record(voltages=True), chains=3).voltages[..., 1]
+    settled = v[:, 1000:]
+    assert settled[0, 200:] == pytest.approx(settled[0, :-200], abs=1e-3)
+    assert settled[1, :-30] == pytest.approx(settled[0, 30:], abs=1e-3)
+    assert settled[2, :-60] == pytest.approx(settled[0, 60:], abs=1e-3)
+    jumps = np.diff(settled[0, :200], n=2)
+    assert set(np.argsort(jumps)[-2:] + 1) == {9, 149}  # potentials bend in the steps that begin at 1 and 15 ms
+
+
+# Start
+
+
+@pytest.mark.parametrize("plasticity", ["renewing", "additive", "tsodyks-markram"])
+@pytest.mark.parametrize("kernel", ["exponential", "alpha"])
+@pytest.mark.parametrize("delay", [0.1, 1.0])
+def test_a_given_start_goes_on_as_the_run_that_it_was_taken_from(engine, plasticity, kernel, delay):
+    synapse = dataclasses.replace(SHORT_TERM, delay=delay) if plasticity == "tsodyks-markram" else bs.Synapse(
+        plasticity=plasticity, delay=delay
+    )  # fmt: skip
+    neuron = dataclasses.replace(QUIET, kernel=kernel)
+    network = one_way(neurons=neuron, synapse=synapse, schedule=once())
+    whole = run(engine, network, 200, Record(voltages=True, states_every=1))
+    for since in (1, 2, 5, 11, 12, 40):
+        initial = Initial(
+            v=whole.voltages[0, since - 1], last_spike=np.array([[-since, -(2**40)], [-(2**40), -(2**40)]])
+        )
+        still = one_way(neurons=neuron, synapse=synapse)
+        rest = run(engine, still, 200 - since, Record(voltages=True, states_every=1), chains=2, initial=initial,
+                   clamp={0: 0})  # fmt: skip
+        tolerance = 1e-9 if engine != "numba" else 1e-5
+        assert rest.voltages[0, :, 1] == pytest.approx(whole.voltages[0, since:, 1], abs=tolerance)
+        assert np.array_equal(rest.states[0], whole.states[0, since:])
+        assert rest.states[1].max() == 0
+        assert np.abs(rest.voltages[1, :, 1] - rest.voltages[0, :, 1]).max() > 0.01
+
+
+def test_a_start_that_can_not_be_is_refused(engine):
+    runner = get_engine(engine).prepare(compile_program(mixed()))
+    for initial, message in (
+        (Initial(v=np.zeros(3)), r"Initial.v: must be of shape \(4,\) or \(2, 4\)"),
+        (Initial(v=np.full(4, np.nan)), "Initial.v: must be finite"),
+        (Initial(last_spike=np.zeros(4)), "Initial.last_spike: must be -1 or less"),
+        (Initial(last_spike=np.full(4, -1.5)), "Initial.last_spike: must be integers"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            runner.init(seed=1, chains=2, initial=initial)
+
+
+# All of them
+
+
+FEATURES = {
+    "tsodyks-markram": {"synapse": SHORT_TERM},
+    "delays": {"delays": 0.1 * np.random.default_rng(4).integers(1, 40, (4, 4))},
+    "sparse": {"weights": csr_array(mixed().weights)},
+    "random-refractory": {"neurons": dataclasses.replace(S1.neuron, refractory=bs.RandomRefractory(sd=3.0))},
+    "shared-background": {"shared": bs.SharedBackground(rates=[500.0] * 6, weights=np.full((4, 6), 0.0005))},
+    "replay": {
+        "shared": bs.ReplayedBackground(
+            times=np.arange(30.0), sources=[0, 1] * 15, duration=30.0, weights=np.full((4, 2), 0.001),
+            chain_shift=1.0,
+        )
+    },
+    "varying-bias": {"schedule": bs.Piecewise(quantity="v_rest", times=[3.0, 61.0], values=[1.0, -1.0])},
+    "varying-clamp": {"schedule": bs.Piecewise(quantity="clamp", times=[3.0, 61.0], values=[1, -1], units=[1])},
+    "varying-rates": {"schedule": bs.Piecewise(quantity="rate", times=[3.0], values=[500.0])},
+    "waves": {"schedule": bs.Wave(quantity="i_offset", amplitude=0.2, frequency=8.0)},
+}  # fmt: skip
+FAST = {"sparse", "varying-bias", "varying-clamp"}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_with_a_feature_parts_make_up_the_run_and_chains_do_not_mind_each_other(engine, feature):
+    program = compile_program(mixed(**FEATURES[feature]))
+    assert feature in program.features
+    runner = get_engine(engine, threads=2).prepare(program)
+    record = Record(spikes=True, states_every=7)
+    whole, _ = runner.run(runner.init(seed=9, chains=4), 1500, record)
+    state, parts = runner.init(seed=9, chains=2), []
+    for steps in (1, 29, 0, 581, 889):
+        part, state = runner.run(state, steps, record)
+        parts.append(part)
+    joined = Samples.join(parts)
+    assert np.array_equal(joined.states, whole.states[:2])
+    assert np.array_equal(joined.spikes.states(7), joined.states)
+    of_two = whole.spikes.chain < 2
+    for field in ("chain", "unit", "step", "lasting"):
+        assert np.array_equal(getattr(joined.spikes, field), getattr(whole.spikes, field)[of_two])
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_the_result_says_where_the_fast_path_was_left(engine, feature):
+    runner = get_engine(engine).prepare(compile_program(mixed(**FEATURES[feature])))
+    left = engine == "numba" and feature not in FAST
+    assert ("the exact path" in runner.approximation) == left
+    assert (feature in runner.approximation) == left

@@ -1,0 +1,135 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import boltzspike as bs
+from boltzspike.cli import parse_evidence
+from boltzspike.errors import ValidationError
+
+
+def boltzspike(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", "from boltzspike.cli import main; main()", *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def result():
+    return bs.sample(
+        bs.networks.asia(), evidence={"xray": "no", "dysp": "yes"}, duration=1e4, chains=32, rule="psp", threads=1
+    )
+
+
+def test_the_posterior_of_every_unobserved_variable_sums_to_one_and_is_near_the_exact(result):
+    sampled, error, exact = result.posterior(), result.posterior_error(), result.exact_posterior()
+    assert list(sampled) == ["asia", "tub", "smoke", "lung", "bronc", "either"]
+    for variable, states in sampled.items():
+        assert sum(states.values()) == pytest.approx(1)
+        for state, p in states.items():
+            # .02 is what the psp rule is off by at weights of 4
+            assert abs(p - exact[variable][state]) < 5 * error[variable][state] + 0.02
+
+
+def test_the_posterior_is_that_of_the_decoded_draws(result):
+    bronc = result.bayesian_network.index("bronc")
+    share = (result.decoded[..., bronc] == 0).mean(axis=1)
+    assert result.posterior()["bronc"]["yes"] == pytest.approx(share.mean())
+    assert result.posterior_error()["bronc"]["yes"] == pytest.approx(share.std(ddof=1) / np.sqrt(len(share)))
+
+
+def test_the_joint_posterior_has_the_marginals(result):
+    joint, error = result.joint_posterior(["smoke", "bronc"])
+    np.testing.assert_allclose(joint.sum(axis=1), list(result.posterior()["smoke"].values()), atol=1e-12)
+    assert error.shape == (2, 2)
+
+
+def test_a_deterministic_variable_follows_its_parents_in_every_draw(result):
+    names = list(result.bayesian_network.names)
+    tub, lung, either = (result.decoded[..., names.index(n)] for n in ("tub", "lung", "either"))
+    np.testing.assert_array_equal(either == 0, (tub == 0) | (lung == 0))
+
+
+def test_draws_without_a_state_do_not_count(result):
+    import dataclasses
+
+    z = result.samples.states.copy()
+    z[:] = 0
+    network = bs.BayesianNetwork(states={"a": ["0", "1", "2"]}, parents={}, tables={"a": [0.5, 0.3, 0.2]})
+    compiled = bs.compile_bayes(network)
+    z = z[..., :2]
+    z[:, ::2, 0] = 1
+    z[:, ::4, 1] = 1
+    three = dataclasses.replace(
+        result, machine=compiled.machine, compiled=compiled, simulated=np.arange(2),
+        samples=dataclasses.replace(result.samples, states=z),
+    )  # fmt: skip
+    assert three.invalid()["a"] == pytest.approx(0.25)
+    assert three.posterior()["a"] == pytest.approx({"0": 2 / 3, "1": 1 / 3, "2": 0.0})
+
+
+def test_mixing_says_which_variable_never_changed(result):
+    import dataclasses
+
+    assert result.mixing().startswith("good")
+    z = result.samples.states.copy()
+    z[..., result.machine.names.index("smoke=no") if "smoke=no" in result.machine.names else 0] = 0
+    stuck = dataclasses.replace(result, samples=dataclasses.replace(result.samples, states=z))
+    assert stuck.mixing().startswith("poor: ")
+    assert "never changed" in stuck.mixing()
+
+
+def test_the_command_prints_the_posterior_of_every_variable(tmp_path):
+    bs.networks.asia().save(tmp_path / "asia.json")
+    done = boltzspike(
+        "sample", tmp_path / "asia.json", "--evidence", "dysp=yes,xray=no", "--duration", "1s", "--chains", 16
+    )
+    assert done.returncode == 0, done.stderr
+    for word in (
+        "variable",
+        "state",
+        "sampled",
+        "exact",
+        "bronc",
+        "either",
+        "log p(evidence) = -1.0070",
+        "mixing: ",
+    ):
+        assert word in done.stdout
+    for observed in ("dysp", "xray"):
+        assert observed not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--evidence", "dysp"), "evidence: must be VARIABLE=STATE, got 'dysp'"),
+        (("--evidence", "dsp=yes"), "evidence: no variable named 'dsp'; did you mean 'dysp'?"),
+        (("--evidence", "dysp=maybe"), "evidence['dysp']: no state named 'maybe'; known: yes, no"),
+        (("--evidence", "either=no,lung=yes"), "evidence: must be possible"),
+        (("--clamp", "lung=1"), "clamp: must be left out: a Bayesian network takes evidence={variable: state}"),
+    ],
+)
+def test_bad_evidence_is_one_line_on_stderr(tmp_path, arguments, message):
+    bs.networks.asia().save(tmp_path / "asia.json")
+    done = boltzspike("sample", tmp_path / "asia.json", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_evidence_is_not_for_machines(random_machine):
+    with pytest.raises(ValidationError, match=r"evidence: must be left out here: this target takes clamp"):
+        bs.sample(random_machine(2), evidence={"z0": "1"})
+    compiled = bs.compile_bayes(bs.networks.asia())
+    with pytest.raises(ValidationError, match="this target takes what was given to compile_bayes"):
+        bs.sample(compiled, evidence={"lung": "yes"})
+
+
+def test_evidence_is_parsed_with_commas_inside_states():
+    assert parse_evidence(["a=x,b=[0,5)", "c=y=z"]) == {"a": "x", "b": "[0,5)", "c": "y=z"}
+    with pytest.raises(ValidationError, match=r"evidence\['a'\]: must be given once"):
+        parse_evidence(["a=x", "a=y"])
