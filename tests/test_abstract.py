@@ -1,13 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, gammaln
 
 import boltzspike as bs
-from boltzspike.abstract import Gibbs, Neural, colours, spike_chance
+from boltzspike.abstract import Gibbs, Neural, colours, held, spike_chance
 from boltzspike.diagnostics import kl_divergence
 from boltzspike.errors import ValidationError
 from boltzspike.samples import Record
-from boltzspike.theory.exact import exact_joint
+from boltzspike.theory.exact import exact_given, exact_joint, exact_moments
 
 RELATIVE = np.linspace(1.0, 0.0, 10)
 
@@ -70,7 +72,8 @@ def test_threads_splits_and_other_chains_change_no_bit(name, weights, machine, r
     first, state = runner.run(runner.init(seed=5, chains=5), 41, record)
     second, end = runner.run(state, 59, record)
     assert np.array_equal(np.concatenate([first.states, second.states], axis=1)[:3], whole.states)
-    assert np.array_equal(end.field[:3], last.field)
+    assert np.array_equal(end.z[:3], last.z)
+    assert np.array_equal(end.age[:3], last.age)
     assert whole.states.any()
 
 
@@ -148,3 +151,75 @@ def test_bad_parameters_are_named():
         Neural(np.zeros((1, 1)), np.zeros(1), trace="renewing")
     with pytest.raises(ValidationError, match="scan: must be 'sequential' or 'random'"):
         Gibbs(np.zeros((1, 1)), np.zeros(1), scan="backwards")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_each_chain_may_have_evidence_of_its_own(name, machine):
+    make, every = SAMPLERS[name]
+    evidence = [{0: 1}, {0: 0}, {1: 1, 3: 0}, {}] * 16
+    runner = make(machine.weights, held(machine.biases, evidence))
+    _, state = runner.run(runner.init(seed=4, chains=64), 100 * every, Record())
+    samples, _ = runner.run(state, 2000 * every, Record(states_every=every))
+    per_chain = samples.states.mean(axis=1)
+    for first in range(4):
+        truth = exact_given(machine, evidence[first])
+        of_kind = per_chain[first::4]
+        error = of_kind.std(axis=0, ddof=1) / 4
+        assert np.all(of_kind[:, list(evidence[first])] == list(evidence[first].values()))
+        assert np.all(np.abs(of_kind.mean(axis=0) - truth.marginals) <= 5 * error)
+        assert error.max() < 0.005
+
+
+def test_as_many_chains_as_biases(machine):
+    with pytest.raises(ValidationError, match="chains: must be 2, as many as there are biases, got 3"):
+        Gibbs(machine.weights, held(machine.biases, [{}, {}])).init(seed=1, chains=3)
+
+
+def test_every_conditional_is_that_of_the_machine(machine):
+    """One sweep from 32768 random states: each new value against the probability that its neighbours give it."""
+    w, b = np.asarray(machine.weights), np.asarray(machine.biases)
+    rng = np.random.default_rng(5)
+    z = rng.integers(0, 2, (32768, 4), dtype=np.int8)
+    runner = Gibbs(w, b)
+    state = dataclasses.replace(runner.init(seed=9, chains=32768), z=z)
+    samples, _ = runner.run(state, 1, Record(states_every=1))
+    new = samples.states[:, 0]
+    order = np.argsort(colours(w), kind="stable")
+    seen = z.astype(float)
+    for k in order:
+        p = expit(seen @ w[k] + b[k])
+        deviation = np.sum(new[:, k] - p) / np.sqrt(np.sum(p * (1 - p)))
+        chi2 = np.sum((new[:, k] - p) ** 2 / (p * (1 - p)))
+        assert abs(deviation) < 4
+        spread = np.sum((1 - 2 * p) ** 2 / (p * (1 - p)))
+        assert abs(chi2 - 32768) < 4 * np.sqrt(spread)
+        # and the test can fail: one weight off by half its size
+        j = int(np.argmax(np.abs(w[k])))
+        with_j = seen[:, j] == 1
+        off = expit(seen @ w[k] + b[k] + 0.5 * w[k, j])[with_j]
+        assert abs(np.sum(new[with_j, k] - off) / np.sqrt(np.sum(off * (1 - off)))) > 4
+        seen[:, k] = new[:, k]
+
+
+@pytest.mark.parametrize("shape", ["dense", "sparse"])
+def test_a_machine_of_many_tiles_has_its_moments(shape, rng):
+    """37 units: a lattice, exact by elimination; dense, of two groups that have closed forms."""
+    n = 37
+    if shape == "sparse":
+        weights = np.diag(rng.normal(size=n - 1), 1) + np.diag(rng.normal(size=n - 6), 6)
+        weights += weights.T
+        biases = rng.normal(size=n)
+        target = exact_moments(bs.BoltzmannMachine(weights=weights, biases=biases)).marginals
+    else:  # all coupled alike: the number of units that are on is enough
+        weights = -0.2 * (np.ones((n, n)) - np.eye(n))
+        biases = np.full(n, 2.0)
+        on = np.arange(n + 1)
+        log_weight = gammaln(n + 1) - gammaln(on + 1) - gammaln(n - on + 1) - 0.1 * on * (on - 1) + 2.0 * on
+        p = np.exp(log_weight - log_weight.max())
+        target = np.full(n, p @ on / p.sum() / n)
+    for scan in ("sequential", "random"):
+        runner = Gibbs(weights, biases, scan=scan)
+        _, state = runner.run(runner.init(seed=6, chains=64), 200, Record())
+        per_chain = runner.run(state, 2000, Record(states_every=1))[0].states.mean(axis=1)
+        z = (per_chain.mean(axis=0) - target) / (per_chain.std(axis=0, ddof=1) / 8)
+        assert np.abs(z).max() < 4.2

@@ -28,9 +28,19 @@ from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF, CurrentLIF, RandomRefractory
 from boltzspike.model.schedule import Piecewise, Wave
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline import calibrate, calibrate_many, calibrate_network, design, read, response, sample, tune
+from boltzspike.pipeline import (
+    calibrate,
+    calibrate_many,
+    calibrate_network,
+    design,
+    read,
+    reference,
+    response,
+    sample,
+    tune,
+)
 from boltzspike.posterior import PosteriorResult
-from boltzspike.result import Result
+from boltzspike.result import Reference, Result
 from boltzspike.samples import Record
 from boltzspike.translation import Translation, translate
 
@@ -52,6 +62,7 @@ __all__ = [
     "PosteriorResult",
     "RandomRefractory",
     "Record",
+    "Reference",
     "ReplayedBackground",
     "ResponseCurve",
     "RestrictedBoltzmannMachine",
@@ -71,6 +82,7 @@ __all__ = [
     "networks",
     "presets",
     "read",
+    "reference",
     "response",
     "sample",
     "translate",

@@ -661,40 +661,35 @@ def _print_result(result: Result, *, all_units: bool) -> None:
     import numpy as np
 
     p, error, effective = result.marginals(), result.marginals_error(), result.effective_samples()
-    truth = result.exact()
+    truth = result.reference()
     order = result.free
-    header = ["unit", "sampled", "+-"]
-    if truth is not None:
-        header += ["exact", "difference"]
+    name = "exact" if truth.exact else "Gibbs"
+    header = ["unit", "sampled", "+-", name, *([] if truth.exact else ["+-"]), "difference"]
     shown = order
     if len(order) > SHOWN_UNITS and not all_units:
-        distance = np.abs(p - truth.marginals) if truth is not None else np.abs(p - 0.5)
+        distance = np.abs(p - truth.marginals)
         shown = np.sort(order[np.argsort(-distance[order], kind="stable")[:SHOWN_UNITS]])
     rows = []
     for k in shown:
-        row = [result.names[k], f"{p[k]:.4f}", f"{error[k]:.4f}"]
-        if truth is not None:
-            row += [f"{truth.marginals[k]:.4f}", f"{p[k] - truth.marginals[k]:+.4f}"]
-        rows.append(row)
+        row = [result.names[k], f"{p[k]:.4f}", f"{error[k]:.4f}", f"{truth.marginals[k]:.4f}"]
+        row += [] if truth.exact else [f"{truth.error[k]:.4f}"]
+        rows.append([*row, f"{p[k] - truth.marginals[k]:+.4f}"])
     _print_table(header, rows)
     if len(shown) < len(order):
-        which = "farthest from exact" if truth is not None else "farthest from one half"
-        print(f"({len(shown)} of {len(order)} free units, those {which}; --all shows every one)")
-    if truth is not None:
-        difference = p[order] - truth.marginals[order]
+        print(f"({len(shown)} of {len(order)} free units, those farthest from {name}; --all shows every one)")
+    noise = np.sqrt(np.mean(error[order] ** 2 + truth.error[order] ** 2))
+    difference = np.sqrt(np.mean((p[order] - truth.marginals[order]) ** 2))
+    print(
+        f"marginals: RMS difference from {name} {difference:.4f}, of which sampling noise {noise:.4f} "
+        f"({'exact' if truth.exact else 'reference'} by {truth.method})"
+    )
+    if len(order) <= SHOWN_UNITS and _has_joint(result):
+        d = result.kl_divergence()
         print(
-            f"marginals: RMS difference from exact {np.sqrt(np.mean(difference**2)):.4f}, of which sampling noise "
-            f"{np.sqrt(np.mean(error[order] ** 2)):.4f} (exact by {truth.method})"
+            f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
+            f"bias {d.bias:.3g} +- {d.error:.1g}; D_KL(exact || sampled) = {d.reverse:.3g}; "
+            f"{d.unseen} of {2 ** len(order)} states never seen (probability {d.unseen_probability:.2g})"
         )
-        if len(order) <= SHOWN_UNITS and _has_joint(result):
-            d = result.kl_divergence()
-            print(
-                f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
-                f"bias {d.bias:.3g} +- {d.error:.1g}; D_KL(exact || sampled) = {d.reverse:.3g}; "
-                f"{d.unseen} of {2 ** len(order)} states never seen (probability {d.unseen_probability:.2g})"
-            )
-    else:
-        print("exact distribution: out of reach of enumeration for this machine")
     moving = effective[order][np.isfinite(effective[order])]
     constant = len(order) - len(moving)
     if len(moving):

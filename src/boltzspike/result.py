@@ -18,6 +18,7 @@ from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.samples import Samples
 from boltzspike.theory import exact
+from boltzspike.theory.exact import Exact
 from boltzspike.translation import Translation
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ if TYPE_CHECKING:
     from boltzspike.translation.budget import Budget
 
 MAX_PLOTTED_UNITS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Reference:
+    """What a machine's marginals are, and how well that is known."""
+
+    marginals: Array
+    """p(z_k = 1) of all units, clamped ones at their values, shape (n,)."""
+    error: Array
+    """Standard errors, shape (n,); 0 where exact."""
+    exact: bool
+    method: str
+    """How it was had: an exact method, or ``"Gibbs sampling, 64 chains of ... sweeps"``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -195,9 +209,24 @@ class Result:
             ways = " or ".join(f'sample(..., record="{name}")' for name in ("states", *instead))
             raise ValidationError(f"{method}: needs what was not recorded; {ways} records it")
 
-    def exact(self) -> exact.Exact | None:
+    def exact(self) -> Exact | None:
         """Return the exact moments of all units under the evidence, or ``None`` where they can't be had."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> Exact | None:
         return exact.exact_given(self.machine, self.clamp)
+
+    def reference(self) -> Reference:
+        """Return what to compare the marginals with: exact, or else by long Gibbs sampling with errors."""
+        return self._reference
+
+    @cached_property
+    def _reference(self) -> Reference:
+        from boltzspike.pipeline import reference  # it samples: a listed exception, as ``save``
+
+        clamp: dict[int | str, int] = dict(self.clamp.items())
+        return reference(self.machine, clamp, known=self._moments)
 
     def kl_divergence(self) -> diagnostics.KLDivergence:
         """Return D_KL of the free units from the target, with floor, bias and error."""

@@ -3,7 +3,7 @@ import pytest
 
 import boltzspike as bs
 from boltzspike.errors import ValidationError
-from boltzspike.theory.exact import all_states, exact_given, exact_joint, exact_moments
+from boltzspike.theory.exact import all_states, exact_given, exact_joint, exact_marginals_given, exact_moments
 
 
 def test_two_coupled_units_have_the_closed_form():
@@ -61,9 +61,52 @@ def test_a_machine_too_large_is_refused_before_memory_is_taken():
     machine = bs.BoltzmannMachine(weights=np.zeros((26, 26)), biases=np.zeros(26))
     with pytest.raises(ValidationError, match="exact_joint: must be of at most 25 units, got 26"):
         exact_joint(machine)
-    assert exact_given(machine, {}) is None
+    dense = bs.BoltzmannMachine(weights=np.ones((40, 40)) - np.eye(40), biases=np.zeros(40))
+    assert exact_given(dense, {}) is None
+    with pytest.raises(ValidationError, match="elimination of 40 units: must be of tables of at most .* entries"):
+        exact_moments(dense)
 
 
 def test_large_weights_do_not_overflow():
     machine = bs.BoltzmannMachine(weights=[[0, 900.0], [900.0, 0]], biases=[-400.0, -400.0])
     assert exact_moments(machine).marginals == pytest.approx([1.0, 1.0])
+
+
+def test_evidence_in_batches_is_evidence_one_by_one(rng, random_machine):
+    rbm = bs.RestrictedBoltzmannMachine(
+        weights=rng.normal(size=(9, 14)), visible_biases=rng.normal(size=9), hidden_biases=rng.normal(size=14)
+    )
+    plain, chain = random_machine(11), np.diag(rng.normal(size=39), 1)
+    chain = bs.BoltzmannMachine(weights=chain + chain.T, biases=rng.normal(size=40))
+    # the last two of the RBM's lie in its smaller layer, and in none
+    clamps = [{12: 1, 10: 0}, {10: 1, 12: 1}, {9: 0}, {0: 1}, {}]
+    for machine, evidence in (
+        (rbm, clamps),
+        (plain, [{0: 1, 10: 0}, {10: 1, 0: 1}, {}]),
+        (chain, [{5: 1}, {5: 0}]),
+    ):
+        together = exact_marginals_given(machine, evidence)
+        for row, clamp in zip(together, evidence):
+            assert row == pytest.approx(exact_given(machine, clamp).marginals)
+    assert exact_marginals_given(chain, [{5: 1}]) == pytest.approx(
+        exact_marginals_given(chain, [{5: 1}, {5: 0}])[:1]
+    )
+
+
+def test_a_batch_sums_over_blocks_of_the_smaller_layer(rng):
+    rbm = bs.RestrictedBoltzmannMachine(
+        weights=rng.normal(size=(15, 14)), visible_biases=rng.normal(size=15), hidden_biases=rng.normal(size=14)
+    )
+    clamps = [{0: 1, 7: 0}, {0: 0, 7: 1}]
+    for row, clamp in zip(exact_marginals_given(rbm, clamps), clamps):
+        assert row == pytest.approx(exact_given(rbm, clamp).marginals)
+
+
+def test_the_method_is_chosen_by_cost_and_named(random_machine):
+    assert exact_moments(random_machine(20)).method == "enumeration"
+    assert exact_moments(random_machine(21)).method == "enumeration"
+    chain = np.diag(np.ones(20), 1)
+    machine = bs.BoltzmannMachine(weights=chain + chain.T, biases=np.zeros(21))
+    assert exact_moments(machine).method == "elimination, width 1"
+    with pytest.raises(ValidationError, match="method: must be 'enumeration' or 'elimination', got 'guess'"):
+        exact_moments(machine, method="guess")

@@ -1,10 +1,12 @@
 """The room that knows every other: what users call, put together.
 
-``responses``: from a neuron to its calibration; ``sampling``: from a target to samples; ``translations``: what has
-networks in the loop; ``running_networks``: one run, under all of them.
+``responses``: from a neuron to its calibration; ``sampling``: from a target to samples; ``references``: what they
+are compared with; ``translations``: what has networks in the loop; ``running_networks``: one run, under all of
+them.
 """
 
 from boltzspike.files import read
+from boltzspike.pipeline.references import reference
 from boltzspike.pipeline.responses import burst_statistics, calibrate, calibrate_many, design, response
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
 from boltzspike.pipeline.sampling import sample
@@ -20,6 +22,7 @@ __all__ = [
     "design",
     "error_budget",
     "read",
+    "reference",
     "response",
     "sample",
     "tune",

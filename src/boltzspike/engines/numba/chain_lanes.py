@@ -9,8 +9,8 @@ import numpy as np
 from numba import njit
 
 from boltzspike.engines.numba.row import FIELDS, RESET, ROW, V, advance, noise, sfc32
-from boltzspike.engines.numba.simd import LANES, bits, broadcast, fmuladd, load, negative, store, trailing_zeros
 from boltzspike.engines.numba.versions import KERNEL_VERSION
+from boltzspike.simd import LANES, bits, broadcast, fmuladd, load, negative, store, trailing_zeros
 
 ALL_BELOW, LOW_HALF = 2**ROW - 1, 2**LANES - 1
 

@@ -14,10 +14,10 @@ import numba
 import numpy as np
 
 from boltzspike import streams
-from boltzspike.engines.numba.versions import instruction_set
 from boltzspike.engines.start import Initial, start
 from boltzspike.program import FREE, Program
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
+from boltzspike.simd import instruction_set
 
 Array = np.ndarray
 

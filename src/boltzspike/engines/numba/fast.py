@@ -19,13 +19,12 @@ from boltzspike.engines.numba.chain_lanes import chain_lanes_kernel
 from boltzspike.engines.numba.gather import PassGatherer
 from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, ROW, Block, Output, Tables, V
 from boltzspike.engines.numba.scaled import Layout, layout_of, scale, unsupported
-from boltzspike.engines.numba.simd import LANES
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
-from boltzspike.engines.numba.versions import instruction_set
 from boltzspike.engines.start import LONG_AGO, Initial, start
 from boltzspike.gathered import JointOccupancy
 from boltzspike.program import FREE, Program
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, in_passes
+from boltzspike.simd import LANES, instruction_set
 
 __all__ = ["FastRunner", "FastState", "unsupported"]
 

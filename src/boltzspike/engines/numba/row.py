@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from boltzspike.engines.numba.simd import LANES, broadcast, fmuladd, load, select, store
+from boltzspike.simd import LANES, broadcast, fmuladd, load, select, store
 
 Array = np.ndarray
 ROW = 2 * LANES

@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 
 from boltzspike.engines.numba.row import FIELDS, G_INH, RESET, ROW, V, advance, noise, sfc32
-from boltzspike.engines.numba.simd import (
+from boltzspike.engines.numba.versions import KERNEL_VERSION
+from boltzspike.simd import (
     LANES,
     bits,
     broadcast,
@@ -20,7 +21,6 @@ from boltzspike.engines.numba.simd import (
     store,
     trailing_zeros,
 )
-from boltzspike.engines.numba.versions import KERNEL_VERSION
 
 ALL_BELOW = 2**ROW - 1
 

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from boltzspike.engines.numba import simd
+from boltzspike import simd
 
 A = np.array([-3.5, -1.0, -0.25, 0.0, 0.25, 1.0, 2.75, 1e9], dtype=np.float32)
 B = np.array([1.5, -1.0, 4.0, -2.0, 0.25, 3.0, -7.125, 3.0], dtype=np.float32)
@@ -92,6 +92,16 @@ def test_maximum():
 def test_conversions():
     assert np.array_equal(compiled(lambda a: simd.as_int32(a), np.int32)(A), A.astype(np.int32))
     assert np.array_equal(compiled(lambda a: simd.as_float32(a))(I), I.astype(np.float32))
+
+
+def test_multiply_high_is_the_upper_half_of_the_unsigned_product():
+    upper = compiled(lambda a, b: simd.multiply_high(a, b), np.int32)(I, J)
+    wide = I.view(np.uint32).astype(np.uint64) * J.view(np.uint32).astype(np.uint64)
+    assert np.array_equal(upper.view(np.uint32), (wide >> np.uint64(32)).astype(np.uint32))
+
+
+def test_a_float_is_made_of_its_bits():
+    assert np.array_equal(compiled(lambda a: simd.reinterpret_float32(a))(C.view(np.int32)), C)
 
 
 def test_load_and_store_take_any_offset_and_touch_eight_lanes():

@@ -7,19 +7,24 @@ AVX-512), so nothing here is particular to a CPU. Outside compiled functions the
 
 - ``Float32x8``: ``+ - *``, ``< >=``, ``fmuladd``, ``maximum``, ``select``,
   ``negative``, ``as_int32`` (rounds towards zero)
-- ``Int32x8``: ``+ - *`` (they wrap), ``& | ^ <<`` and ``>>`` (fills with zeros), ``< >`` (signed), ``select``,
-  ``as_float32``
+- ``Int32x8``: ``+ - *`` (they wrap), ``multiply_high`` (unsigned), ``& | ^ <<`` and ``>>`` (fills with zeros),
+  ``< >`` (signed), ``select``, ``as_float32``, ``reinterpret_float32``
 - ``Mask8``: ``& | ^``, ``select``, ``bits`` (lane 0 is the lowest bit)
 
-An edit here is invisible to ``cache=True`` of a function elsewhere: see ``versions.py``.
+``cache=True`` keys a compiled function by its own file, bytecode and closure, and so misses edits here and in
+other modules that it calls. Every kernel therefore holds a ``source_version`` in its closure.
 """
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import extending
 from numba.core import types
@@ -33,6 +38,19 @@ intrinsic: Any = extending.intrinsic
 """Untyped: to a type checker an intrinsic has the arguments of its typing function."""
 _ALIGNMENT = 4
 """Bytes: what a load may rely on. Aligned memory is as fast through such a load."""
+
+
+def source_version(*files: Path) -> int:
+    """Return a number that changes with this file and with the given ones."""
+    content = b"".join(path.read_bytes() for path in (Path(__file__), *files))
+    return int.from_bytes(hashlib.sha256(content).digest()[:7], "big")
+
+
+@cache
+def instruction_set() -> str:
+    """Return the CPU's name and a hash of its features: the kernels' bits repeat where both are the same."""
+    features = llvm.get_host_cpu_features().flatten()
+    return f"{llvm.get_host_cpu_name()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
 
 
 class Vector(types.Type):
@@ -204,6 +222,29 @@ def as_float32(typingctx, value):
     if value != int32x8:
         return None
     return float32x8(value), lambda context, builder, sig, args: builder.sitofp(args[0], float32x8.llvm)
+
+
+@intrinsic
+def reinterpret_float32(typingctx, value):
+    """Return the float32 that have the bits of the lanes."""
+    if value != int32x8:
+        return None
+    return float32x8(value), lambda context, builder, sig, args: builder.bitcast(args[0], float32x8.llvm)
+
+
+@intrinsic
+def multiply_high(typingctx, a, b):
+    """Return the upper 32 bits of the 64-bit product of the lanes, taken as unsigned."""
+    if not a == b == int32x8:
+        return None
+
+    def emit(context, builder, sig, args):
+        wide = ir.VectorType(ir.IntType(64), LANES)
+        product = builder.mul(*(builder.zext(value, wide) for value in args))
+        upper = builder.lshr(product, ir.Constant(wide, [32] * LANES))
+        return builder.trunc(upper, int32x8.llvm)
+
+    return int32x8(a, b), emit
 
 
 @intrinsic
