@@ -169,7 +169,7 @@ def test_nest_finds_the_samples_of_a_machine(oracle, s1_calibration):
         network.neurons, s1_calibration.background, duration=4e4, copies=60, dt=dt,
         weights=network.weights.tolist(), delay=dt,
     )  # fmt: skip
-    result = bs.sample(machine, calibration=s1_calibration, duration=1e5, chains=64, dt=dt, threads=1)
+    result = bs.sample(machine, calibration=s1_calibration, rule="psp", duration=1e5, chains=64, dt=dt, threads=1)
     counts = joint_counts(result.z)
     for name, theirs, ours in (
         ("marginals", on_time(spikes), result.z.mean(axis=1)),
