@@ -114,6 +114,7 @@ class _Runner:
     def _run_block(
         self, block: slice, start: int, steps: int, key: Array, after: State, every: int, states: Array
     ) -> None:
+        """Advance the chains of a block; each kind of sampler has its own way."""
         raise NotImplementedError
 
 

@@ -64,6 +64,10 @@ class BoltzmannMachine(Saved):
         )
         return machine, free
 
+    def to_boltzmann(self) -> BoltzmannMachine:
+        """Return the machine itself: what an RBM has to be turned into."""
+        return self
+
 
 @description
 class RestrictedBoltzmannMachine(Saved):

@@ -11,7 +11,6 @@ import numpy as np
 
 from boltzspike.errors import BoltzspikeWarning, require
 from boltzspike.model.boltzmann import Machine, clamp_indices
-from boltzspike.pipeline.translations import plain_machine
 from boltzspike.result import Reference
 from boltzspike.samples import Record
 from boltzspike.theory.exact import Exact, exact_given
@@ -58,7 +57,7 @@ def reference(
         )
     require(error > 0, "error", "> 0", error)
     conditioned, free = machine.given(evidence)
-    plain = plain_machine(conditioned)
+    plain = conditioned.to_boltzmann()
     runner = abstract.Gibbs(plain.weights, plain.biases, threads=threads or os.cpu_count() or 1)
     state = runner.init(seed=seed, chains=_REFERENCE_CHAINS)
     z = np.random.default_rng(seed).integers(0, 2, state.z.shape, dtype=np.int8)

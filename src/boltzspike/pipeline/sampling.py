@@ -32,7 +32,7 @@ from boltzspike.pipeline.running_networks import (
     run_network,
     sample_abstract,
 )
-from boltzspike.pipeline.translations import plain_machine, translation_of
+from boltzspike.pipeline.translations import translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
 from boltzspike.result import Result
@@ -82,7 +82,8 @@ def sample(
     rule
         Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``, or a ``Translation`` made before (of the
         machine under the evidence); ``None``: the best that the calibration, or one that ships with this version,
-        allows. synapse
+        allows.
+    synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
         ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
@@ -150,15 +151,13 @@ def sample(
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     clamped = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(clamped)
-    if clamping == "spikes":
+    if clamping == "spikes" and engine not in ABSTRACT:
         conditioned, free = machine, np.arange(machine.n_units)
-    plain = plain_machine(conditioned)
+    plain = conditioned.to_boltzmann()
     every, translation, stopped = None, None, None
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
         require(record == "states", "record", f"'states' with the engine {engine!r}", record)
-        conditioned, free = machine.given(clamped)
-        plain = plain_machine(conditioned)
         tau = calibration.neuron.tau_refrac
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:

@@ -127,11 +127,6 @@ _POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
 """Of the Gibbs samples: the chains are many, as modes may be left seldom."""
 
 
-def plain_machine(machine: Machine) -> BoltzmannMachine:
-    """Return an RBM as a general machine, and a general one as it is."""
-    return machine.to_boltzmann() if isinstance(machine, RestrictedBoltzmannMachine) else machine
-
-
 def calibrate_network(
     calibration: Calibration,
     *,
@@ -174,23 +169,41 @@ def calibrate_network(
     check_dt(calibration, dt)
     require(whole(networks) and networks >= 1, "networks", "an integer, at least 1", networks)
     synapse = synapse or Synapse()
-    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+    run = functools.partial(
+        _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=500.0
+    )
 
     def joint_of(weights: Array, biases: Array, number: int) -> Array:
         network = network_of(weights, biases, calibration, synapse)
-        of_network = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-        samples, _ = run_network(
-            network, duration / chains, chains, dt, of_network, engine, threads, Record(states_every=half),
-            burn_in=500.0,
-        )  # fmt: skip
-        assert samples.states is not None
-        return joint(samples.states)
+        return joint(run(network, number, duration / chains))
 
     examples = teach(joint_of, networks=networks, seed=seed, progress=progress)
     learned = network_calibration(
         examples, calibration, synapse, duration=duration, dt=dt, seed=seed, version=version("boltzspike")
     )
     return dataclasses.replace(calibration, network=learned)
+
+
+def _states(
+    network: SpikingNetwork,
+    number: int,
+    duration: float,
+    *,
+    chains: int,
+    dt: float,
+    seed: int,
+    engine: str,
+    threads: int | None,
+    burn_in: float,
+) -> Array:
+    """Return the states of run ``number``, each with a seed of its own, twice a refractory period."""
+    of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+    every = max(round(network.neurons[0].tau_refrac / 2 / dt), 1)
+    samples, _ = run_network(
+        network, duration, chains, dt, of_run, engine, threads, Record(states_every=every), burn_in=burn_in
+    )
+    assert samples.states is not None
+    return samples.states
 
 
 def tune(
@@ -242,28 +255,23 @@ def tune(
     calibration = calibration or (start.calibration if start is not None else default_calibration())
     check_dt(calibration, dt)
     require(whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
-    plain = plain_machine(machine.given(clamp_indices(machine, clamp or {}))[0])
+    plain = machine.given(clamp_indices(machine, clamp or {}))[0].to_boltzmann()
+    point = working_point(plain)
     if start is None:
-        start = translate(plain, with_network(calibration), synapse=synapse, states_of=working_point)
+        start = translate(plain, with_network(calibration), synapse=synapse, states_of=lambda _: point)
     _check_target("start", start, plain)
     if fill is None:
         fill = not isinstance(machine, RestrictedBoltzmannMachine)
-    half = max(round(calibration.neuron.tau_refrac / 2 / dt), 1)
+    run = functools.partial(
+        _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=1000.0
+    )
 
     def sampler(translation: Translation, number: int, share: float) -> Moments:
-        of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-        samples, _ = run_network(
-            translation.network, share * duration, chains, dt, of_run, engine, threads, Record(states_every=half),
-            burn_in=1000.0,
-        )  # fmt: skip
-        assert samples.states is not None
-        group = np.array_split(samples.states, GROUPS)
+        group = np.array_split(run(translation.network, number, share * duration), GROUPS)
         pairs_of_group = np.stack([pairs(states) for states in group])
         return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
 
-    return tune_in_the_loop(
-        start, working_point(plain), sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step
-    )
+    return tune_in_the_loop(start, point, sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step)
 
 
 def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:
@@ -291,7 +299,7 @@ def error_budget(result: Result, *, duration: float | None = None, threads: int 
         raise UnsupportedFeature(
             "error_budget: needs exponential synapses of one time constant, renewing or additive, clamping='bias'"
         )
-    dt, chains, target = how["dt_ms"], how["chains"], plain_machine(result.target())
+    dt, chains, target = how["dt_ms"], how["chains"], result.target().to_boltzmann()
     duration = how["duration_ms"] if duration is None else duration
     tau, n = round(neuron.tau_refrac / dt), target.n_units
     weights, biases = np.asarray(translation.effective_weights), np.asarray(translation.effective_biases)

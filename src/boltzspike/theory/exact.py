@@ -61,7 +61,7 @@ def exact_moments(machine: Machine, *, method: str | None = None) -> Exact:
     if method is None:
         method, elimination = _choose(machine)
     if method == "elimination":
-        plain = _plain(machine)
+        plain = machine.to_boltzmann()
         elimination = check_cost(elimination or plan(plain.weights), plain.n_units)
         log_z, marginals, pairs = eliminated(plain.weights, plain.biases, elimination)
         return Exact(
@@ -70,7 +70,7 @@ def exact_moments(machine: Machine, *, method: str | None = None) -> Exact:
     if method == "smaller layer" and isinstance(machine, RestrictedBoltzmannMachine):
         return _restricted_moments(machine)
     require(method == "enumeration", "method", f"{enumeration!r} or 'elimination'", method)
-    return _enumerated_moments(_plain(machine))
+    return _enumerated_moments(machine.to_boltzmann())
 
 
 def _choose(machine: Machine) -> tuple[str, Elimination | None]:
@@ -79,7 +79,7 @@ def _choose(machine: Machine) -> tuple[str, Elimination | None]:
     size = _enumerated_units(machine)
     if size <= _ENUMERATED_UNITS:
         return enumeration, None
-    elimination = plan(_plain(machine).weights)
+    elimination = plan(machine.to_boltzmann().weights)
     if size <= MAX_UNITS and (elimination is None or elimination.entries > 2**size // _WORTH):
         return enumeration, None
     return "elimination", elimination
@@ -89,10 +89,6 @@ def _enumerated_units(machine: Machine) -> int:
     if isinstance(machine, RestrictedBoltzmannMachine):
         return int(min(machine.weights.shape))
     return machine.n_units
-
-
-def _plain(machine: Machine) -> BoltzmannMachine:
-    return machine.to_boltzmann() if isinstance(machine, RestrictedBoltzmannMachine) else machine
 
 
 def _enumerated_moments(machine: BoltzmannMachine) -> Exact:
@@ -216,7 +212,7 @@ def _restricted_marginals_given(machine: RestrictedBoltzmannMachine, units: Arra
 def exact_joint(machine: Machine) -> Array:
     """Return the probabilities of all 2^n states, unit 0 the most significant bit; at most 25 units (256 MB)."""
     _require_size("exact_joint", machine.n_units)
-    plain = _plain(machine)
+    plain = machine.to_boltzmann()
     log_weights = quadratic(np.asarray(plain.weights), np.asarray(plain.biases))
     log_weights -= logsumexp(log_weights)
     return np.exp(log_weights, out=log_weights)

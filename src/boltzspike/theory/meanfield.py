@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import expit
 
 from boltzspike.errors import BoltzspikeError, require
-from boltzspike.model.boltzmann import Machine, RestrictedBoltzmannMachine
+from boltzspike.model.boltzmann import Machine
 from boltzspike.model.description import Array
 
 
@@ -121,7 +121,7 @@ def belief_propagation(
 
 
 def _arrays(machine: Machine) -> tuple[Array, Array]:
-    plain = machine.to_boltzmann() if isinstance(machine, RestrictedBoltzmannMachine) else machine
+    plain = machine.to_boltzmann()
     return np.asarray(plain.weights), np.asarray(plain.biases)
 
 
