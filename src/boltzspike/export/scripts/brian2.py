@@ -50,7 +50,8 @@ def create_neurons(network, chains):
     constants, declarations, varied = {}, [], {}
     for name, of_what in parameters.items():
         value = network[name]
-        if np.all(value == value[0]):
+        # (both synaptic ones or none: synapses ask the neuron for them)
+        if np.ptp(value) == 0 and (one_tau(network) or not name.startswith("tau_syn")):
             constants[name] = value[0] * UNITS[of_what]
         else:
             declarations.append(f"{name} : {of_what} (constant)")

@@ -6,9 +6,9 @@
     python run.py spiNNaker --static               # a backend without short-term plasticity
 
 It needs PyNN with the backend, and NumPy. Chains are independent copies of the network in one simulation. The
-spikes go to ``spikes-0.npz``: arrays ``chain``, ``unit`` and ``step``; a spike of step s is stamped (s + 1) dt, and steps
-are counted from the end of the burn-in, so those of the burn-in are negative. ``bs.read`` of this folder brings
-them back into boltzspike.
+spikes go to ``spikes-0.npz``: arrays ``chain``, ``unit`` and ``step``; a spike of step s is stamped (s + 1) dt,
+and steps are counted from the end of the burn-in, so those of the burn-in are negative. ``bs.read`` of this folder
+brings them back into boltzspike.
 
 What backends do differently is in ``BACKENDS``; one that is not there is taken for ideal, and was not run.
 Measured distortions are in boltzspike's docs/interop.md.

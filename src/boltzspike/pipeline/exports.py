@@ -1,0 +1,152 @@
+"""export(): a target, translated, to where other tools can run it; read(): files, and what such tools left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from boltzspike import files
+from boltzspike.calibration import Calibration
+from boltzspike.errors import ValidationError, require, suggestion
+from boltzspike.export.losses import Loss
+from boltzspike.export.simulators import SIMULATORS, write_simulator
+from boltzspike.model.boltzmann import Machine, clamp_indices
+from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline.responses import default_calibration
+from boltzspike.pipeline.running_networks import check_dt, whole
+from boltzspike.pipeline.translations import translation_of
+from boltzspike.program import compile_program
+from boltzspike.translation import Translation
+
+TARGETS = (*SIMULATORS, "nir", "brainscales")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """What was written, and what was lost on the way."""
+
+    folder: Path
+    files: tuple[str, ...]
+    losses: tuple[Loss, ...]
+    """Empty where the target holds all of the network."""
+    next: str
+    """What to do with it."""
+
+
+def read(path: str | os.PathLike[str]) -> Any:
+    """Read a file of any format that boltzspike knows, or what ``run.py`` of an exported folder left in it.
+
+    Returns
+    -------
+    A machine, network, calibration or response curve (JSON, or npz for machines), a result (netCDF, or an exported
+    folder that was run), or what ``docs/models.md`` and ``docs/interop.md`` name.
+
+    Raises
+    ------
+    ValidationError
+        Naming the file, and the field or position at which it is at fault.
+    """
+    if Path(path).is_dir():
+        from boltzspike.export.reading import read_run
+
+        return read_run(path)
+    return files.read(path)
+
+
+def export(
+    machine: Machine,
+    folder: str | os.PathLike[str],
+    *,
+    to: str,
+    calibration: Calibration | None = None,
+    rule: str | Translation | None = None,
+    synapse: Synapse | None = None,
+    clamp: Mapping[int | str, int] | None = None,
+    dt: float = 0.1,
+    duration: float = 1e5,
+    burn_in: float = 1000.0,
+    chains: int = 64,
+    seed: int = 1,
+    threads: int = 1,
+    allow_loss: bool = False,
+    force: bool = False,
+) -> Exported:
+    """Translate a machine and write the network for another tool (``docs/interop.md``).
+
+    Parameters
+    ----------
+    machine
+        The target.
+    folder
+        Where to; it appears when it is complete.
+    to
+        ``"nest"``, ``"brian2"``, ``"pynn"``: a script and its data; ``bs.read(folder)`` after it was run gives a
+        ``Result``. ``"nir"``: a graph. ``"brainscales"``: a netlist within the limits of the hardware.
+    calibration, rule, synapse, dt
+        As in ``sample``.
+    clamp
+        Evidence, ``{unit name or index: 0 or 1}``: absorbed into the biases of the others.
+    duration, burn_in, chains, seed, threads
+        With which the script runs unless it is told otherwise; ms.
+    allow_loss
+        Write also what the target can't hold all of; ``losses`` says what is lost.
+    force
+        Replace a folder that was exported before.
+
+    Raises
+    ------
+    UnsupportedFeature
+        Naming what the target can't hold.
+    """
+    require(to in TARGETS, "to", f"one of {', '.join(TARGETS)}", to + suggestion(to, TARGETS))
+    if not hasattr(machine, "to_boltzmann"):
+        kind = type(machine).__name__
+        raise ValidationError(
+            f"export: takes a machine, not a {kind}; compile_bayes(network, evidence).machine is one"
+        )
+    for name, value in (("chains", chains), ("threads", threads)):
+        require(whole(value) and value >= 1, name, "an integer, at least 1", value)
+    require(whole(seed) and seed >= 0, "seed", "an integer, at least 0", seed)
+    for name, time, least in (("duration", duration, dt), ("burn_in", burn_in, 0.0)):
+        require(bool(np.isfinite(time)) and time >= least, name, f">= {least:g} ms", time)
+    calibration = calibration or default_calibration()
+    check_dt(calibration, dt)
+    clamped = clamp_indices(machine, clamp or {})
+    conditioned, free = machine.given(clamped)
+    translation = translation_of(conditioned.to_boltzmann(), rule, calibration, synapse, {})
+    documents = {
+        name: msgspec.json.format(msgspec.json.encode(files.document(what, top=True)), indent=1) + b"\n"
+        for name, what in (("machine.json", machine), ("translation.json", translation))
+    }
+    about = {"clamp": {str(unit): value for unit, value in clamped.items()}, "simulated": free.tolist()}
+    losses: list[Loss] = []
+    if to in SIMULATORS:
+        settings = {
+            "duration": duration,
+            "burn_in": burn_in,
+            "chains": chains,
+            "seed": int(seed),
+            "threads": threads,
+        }
+        written = write_simulator(
+            SIMULATORS[to], compile_program(translation.network, dt=dt), folder, settings=settings, about=about,
+            documents=documents, force=force,
+        )  # fmt: skip
+        backend = " nest" if to == "pynn" else ""
+        what = f"python {Path(folder) / 'run.py'}{backend} ({SIMULATORS[to].needs}); then bs.read({str(folder)!r})"
+    elif to == "nir":
+        from boltzspike.export.nir import write_nir
+
+        losses, written = write_nir(
+            translation, folder, about=about, documents=documents, allow_loss=allow_loss, force=force
+        )
+        what = f"nir.read({str(Path(folder) / 'network.nir')!r}); boltzspike.export.nir.from_nir reads it back"
+    else:
+        raise NotImplementedError
+    return Exported(folder=Path(folder), files=tuple(written), losses=tuple(losses), next=what)
