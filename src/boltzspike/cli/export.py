@@ -20,7 +20,7 @@ from boltzspike.cli.reading import (
 
 def export(
     model: Model,
-    to: Annotated[str, typer.Option(help="nest, brian2, pynn, nir or brainscales.")],
+    to: Annotated[str, typer.Option(help="nest, brian2, pynn, nir, brainscales or n-bit.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
     duration: Duration = "100s",
@@ -35,6 +35,7 @@ def export(
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Annotated[int, typer.Option(help="Threads of the simulator (NEST).")] = 1,
+    bits: Annotated[int, typer.Option(help="Bits of weights without their sign, for n-bit.")] = 4,
     allow_loss: Annotated[
         bool, typer.Option("--allow-loss", help="Write also what the target can't hold all of, with a report.")
     ] = False,
@@ -51,7 +52,7 @@ def export(
         read_machine(model), output, to=to, calibration=read_calibration(neuron), rule=read_rule(rule),
         synapse=read_synapse(plasticity), clamp=parse_clamp(clamp), dt=dt,
         duration=parse_time(duration, "duration"), burn_in=parse_time(burn_in, "burn-in"),
-        chains=chains, seed=seed, threads=threads, allow_loss=allow_loss,
+        chains=chains, seed=seed, threads=threads, bits=bits, allow_loss=allow_loss,
         force=force,
     )  # fmt: skip
     print(f"wrote {done.folder}: {', '.join(done.files)}")
