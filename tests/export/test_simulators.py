@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import boltzspike as bs
 from boltzspike.errors import UnsupportedFeature, ValidationError
@@ -114,15 +115,45 @@ def noise_free(plasticity):
     )
 
 
-@pytest.mark.parametrize("plasticity", PLASTICITIES)
-def test_without_noise_brian2_spikes_as_the_reference_engine_does(plasticity, tmp_path):
-    """The same scheme, spike by spike; NEST's script is held to its traces in tests/engines/test_nest.py."""
+def one_way(**values):
+    """Units of which each drives the later ones; without noise, so that spikes can be compared."""
+    neurons = [REGULAR, dataclasses.replace(DRIVEN, v_rest=-48.0), DRIVEN, DRIVEN]
+    weights = np.array([[0, 0, 0, 0], [-0.3, 0, 0, 0], [1.2, 0.4, 0, 0], [1.3, 0, 0.2, 0]])
+    delays = np.where(weights, np.array([[1.0], [0.3], [0.5], [1.7]]) + 0.2 * np.arange(4), 0.1)
+    if values.pop("sparse", False):
+        weights, delays = csr_array(weights), csr_array(np.where(weights, delays, 0))
+    return bs.SpikingNetwork(neurons=neurons, backgrounds=SILENT, weights=weights, delays=delays)
+
+
+def reference_spikes(program, steps):
     from boltzspike.engines import get_engine
     from boltzspike.samples import Record
 
-    program = compile_program(noise_free(plasticity))
     runner = get_engine("reference").prepare(program)
-    ours = runner.run(runner.init(seed=1, chains=1), 3000, Record(spikes=True))[0].spikes
+    return runner.run(runner.init(seed=1, chains=1), steps, Record(spikes=True))[0].spikes
+
+
+@pytest.mark.parametrize("to", ["brian2", "pynn-nest"])
+def test_delays_of_each_synapse_sparse_weights_and_clamps_arrive(to, tmp_path):
+    """PyNN has no clamps; NEST integrates otherwise, so a threshold may be crossed a step off."""
+    clamp = {0: 1} if to == "brian2" else {}
+    program = compile_program(one_way(sparse=True), clamp=clamp)
+    name, arguments = QUICK[to]
+    settings = SETTINGS | {"burn_in": 0.0, "chains": 1, "duration": 60.0}
+    write_simulator(SIMULATORS[name], program, tmp_path / "net", settings=settings, about={})
+    run_script(tmp_path / "net", *arguments)
+    ours, theirs = reference_spikes(program, 600), read_spikes(tmp_path / "net")[0].spikes
+    for unit in range(4):
+        a, b = (spikes.step[spikes.unit == unit] for spikes in (ours, theirs))
+        assert len(a) == len(b) > 3
+        assert np.abs(a - b).max() <= (0 if to == "brian2" else 1)
+
+
+@pytest.mark.parametrize("plasticity", PLASTICITIES)
+def test_without_noise_brian2_spikes_as_the_reference_engine_does(plasticity, tmp_path):
+    """The same scheme, spike by spike; NEST's script is held to its traces in tests/engines/test_nest.py."""
+    program = compile_program(noise_free(plasticity))
+    ours = reference_spikes(program, 3000)
     settings = SETTINGS | {"burn_in": 0.0, "chains": 1}
     write_simulator(SIMULATORS["brian2"], program, tmp_path / "net", settings=settings, about={})
     run_script(tmp_path / "net", "--target", "numpy")

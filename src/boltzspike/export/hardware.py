@@ -122,6 +122,7 @@ def map_network(network: SpikingNetwork, hardware: Hardware) -> Mapped:
         "delays": network.delays is not None,
         "varying inputs": bool(network.schedule),
         "shared-background": bool(network.shared),
+        "tsodyks-markram": network.synapse.plasticity == "tsodyks-markram",
         "alpha": neurons[0].kernel != "exponential",
         "random-refractory": any(neuron.refractory is not None for neuron in neurons),
     }
@@ -210,9 +211,10 @@ def _rows(
                 add(sign, "background", synapses[first : first + hardware.labels])
     if hardware.rows is not None and len(rows) > hardware.rows:
         recurrent = sum(row["kind"] == "recurrent" for row in rows)
+        doubled = " (two for both signs)" if hardware.sign == "row" else ""
         raise UnsupportedFeature(
             f"{hardware.name}: has {hardware.rows} rows of synapses, the network needs {len(rows)}: {recurrent} "
-            f"for its {len(weights)} units{' (two for both signs)' if hardware.sign == 'row' else ''}, {len(rows) - recurrent} for the background"
+            f"for its {len(weights)} units{doubled}, {len(rows) - recurrent} for the background"
         )
     return rows
 

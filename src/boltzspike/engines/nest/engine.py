@@ -57,14 +57,14 @@ class NestEngine:
 
     def __init__(self, *, threads: int | None = None) -> None:
         """Take the number of threads; ``None``: as many as there are cores."""
+        if importlib.util.find_spec("nest") is None:
+            raise MissingDependency(f"the nest engine needs NEST: {INSTALL}")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = threads or cores
 
     def prepare(self, program: Program) -> NestRunner:
         """Return a runner."""
         check_features(self, program)
-        if importlib.util.find_spec("nest") is None:
-            raise MissingDependency(f"the nest engine needs NEST: {INSTALL}")
         return NestRunner(program, self.threads)
 
 
