@@ -39,7 +39,8 @@ def test_the_graph_alone_is_the_current_based_network_it_stands_for(tmp_path):
     weights = np.array([[0, 0.1, -0.2], [0.3, 0, 0.05], [-0.1, 0.2, 0]])
     neurons = [dataclasses.replace(S5A.neuron, v_rest=v, i_offset=0.0) for v in (-50.0, -51.0, -49.5)]
     synapse = bs.Synapse(plasticity="additive", delay=0.5)
-    network = bs.SpikingNetwork(neurons=neurons, backgrounds=S5A.background, weights=weights, synapse=synapse)
+    unbalanced = bs.PoissonBackground(rates=[1000.0, 700.0], weights=[0.2, -0.15])
+    network = bs.SpikingNetwork(neurons=neurons, backgrounds=unbalanced, weights=weights, synapse=synapse)
     nir.write(tmp_path / "network.nir", to_nir(network))
     found = from_nir(tmp_path / "network.nir", metadata=False)
     np.testing.assert_allclose(found.weights, weights, rtol=1e-12)
@@ -47,8 +48,8 @@ def test_the_graph_alone_is_the_current_based_network_it_stands_for(tmp_path):
     for ours, theirs in zip(network.neurons, found.neurons):
         for field in ("c_m", "tau_m", "v_rest", "v_reset", "v_thresh", "tau_refrac", "tau_syn_exc", "tau_syn_inh"):
             assert getattr(theirs, field) == pytest.approx(getattr(ours, field), rel=1e-12)
-    np.testing.assert_allclose(found.backgrounds[0].weights, S5A.background.weights, rtol=1e-12)
-    np.testing.assert_allclose(found.backgrounds[0].rates, S5A.background.rates)
+    np.testing.assert_allclose(found.backgrounds[0].weights, unbalanced.weights, rtol=1e-12)
+    np.testing.assert_allclose(found.backgrounds[0].rates, unbalanced.rates)
 
 
 def test_the_linearised_graph_samples_as_the_conductances_do_to_within_their_fluctuation(network):
