@@ -157,9 +157,10 @@ def main():
     dt, n = float(network["dt"]), len(network["c_m"])
     backend = BACKENDS.get(options.backend, Backend())
     sim = importlib.import_module(f"pyNN.{options.backend}")
-    extra = {}
+    extra: dict[str, object] = {}
     if options.backend == "nest":
-        extra["rng_seed"] = options.seed % (2**32 - 1) + 1
+        # off the grid, PyNN's default, current-based neurons are others, with the refractory period exact
+        extra |= {"rng_seed": options.seed % (2**32 - 1) + 1, "spike_precision": "on_grid"}
     if options.backend == "brian2":
         import brian2
 
