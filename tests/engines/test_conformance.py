@@ -120,7 +120,7 @@ def test_the_response_is_that_of_the_burst_theory_within_its_known_error(engine,
     assert np.all(error < (0.025 if engine in ("reference", "nest") else 0.012))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LONG)
 @pytest.mark.parametrize("n", [3, 5])
 def test_a_small_machine_is_sampled_as_well_as_the_psp_rule_can(engine, n, s1_calibration):
     """The rule's systematic error, about .02 in a marginal at weights within +-.6, is the tolerance."""

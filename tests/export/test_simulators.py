@@ -133,7 +133,7 @@ def reference_spikes(program, steps):
     return runner.run(runner.init(seed=1, chains=1), steps, Record(spikes=True))[0].spikes
 
 
-@pytest.mark.parametrize("to", ["brian2", "pynn-nest"])
+@pytest.mark.parametrize("to", [pytest.param("brian2", marks=pytest.mark.slow), "pynn-nest"])
 def test_delays_of_each_synapse_sparse_weights_and_clamps_arrive(to, tmp_path):
     """PyNN has no clamps; NEST integrates otherwise, so a threshold may be crossed a step off."""
     clamp = {0: 1} if to == "brian2" else {}
@@ -149,7 +149,10 @@ def test_delays_of_each_synapse_sparse_weights_and_clamps_arrive(to, tmp_path):
         assert np.abs(a - b).max() <= (0 if to == "brian2" else 1)
 
 
-@pytest.mark.parametrize("plasticity", PLASTICITIES)
+@pytest.mark.parametrize(
+    "plasticity",
+    [pytest.param(name, marks=[] if "unequal" in name else pytest.mark.slow) for name in PLASTICITIES],
+)
 def test_without_noise_brian2_spikes_as_the_reference_engine_does(plasticity, tmp_path):
     """The same scheme, spike by spike; NEST's script is held to its traces in tests/engines/test_nest.py."""
     program = compile_program(noise_free(plasticity))
