@@ -47,7 +47,7 @@ from boltzspike.result import Result
 from boltzspike.samples import Record
 from boltzspike.translation import Translation
 
-SLOW_MIXING = 10
+SLOW_MIXING = 5
 """A run shorter than so many relaxation times is warned of."""
 
 
@@ -215,10 +215,11 @@ def sample(
     relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
     if relaxation is not None:
         relaxation *= calibration.neuron.tau_refrac
-        if duration < SLOW_MIXING * relaxation:
+        if burn_in + duration < SLOW_MIXING * relaxation:
             warnings.warn(
-                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax, and the run of "
-                f"{duration:g} ms is shorter than {SLOW_MIXING} times that: chains may stay near where they began",
+                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax, and burn-in and "
+                f"run, {burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay near "
+                "where they began",
                 BoltzspikeWarning,
                 stacklevel=2,
             )
