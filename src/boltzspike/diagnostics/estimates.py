@@ -83,6 +83,17 @@ def block_joint(states: Array) -> Array:
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
+def block_pairs(states: Array) -> Array:
+    """Return the share of draws with z_k = z_j = 1 in independent blocks, k < j row by row, (blocks, n(n-1)/2)."""
+    n = states.shape[-1]
+    above = np.triu_indices(n, 1)
+    shares = []
+    for block in blocks(states):
+        z = block.astype(np.float32)
+        shares.append((z.T @ z)[above].astype(np.float64) / len(z))
+    return np.stack(shares)
+
+
 def _pair_moments(per_block: Array) -> tuple[Array, Array, int]:
     """Return the mean over blocks of p(z_k = z_j = 1), the sum of squares about it, and the number of blocks.
 
