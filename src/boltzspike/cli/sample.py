@@ -13,6 +13,7 @@ import typer
 from boltzspike.cli.options import (
     Chains,
     Clamp,
+    Cluster,
     Dt,
     Duration,
     EngineOption,
@@ -27,6 +28,7 @@ from boltzspike.cli.options import (
     Threads,
 )
 from boltzspike.cli.reading import (
+    engine_at,
     parse_clamp,
     parse_evidence,
     parse_evidence_course,
@@ -74,6 +76,7 @@ def sample(
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
+    cluster: Cluster = None,
     record: Annotated[
         str, typer.Option(help="states: of every draw; moments or joint: counts, in memory that does not grow.")
     ] = "states",
@@ -121,7 +124,7 @@ def sample(
         print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
         stopped = None
         run: Any = pipeline.sample if until is None else functools.partial(pipeline.sample_until, until=until)
-        with progress_bar("sampling") as progress:
+        with progress_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
             try:
                 result = run(
                     machine,
@@ -131,7 +134,7 @@ def sample(
                     seed=seed,
                     rule=read_rule(rule),
                     synapse=read_synapse(plasticity),
-                    engine=engine,
+                    engine=runs_on,
                     dt=dt,
                     clamp=parse_clamp(clamp),
                     clamping=clamping,
@@ -151,11 +154,9 @@ def sample(
             done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
             print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
         if until is not None:
-            done, word = (
-                result.configuration["sampled_ms"] / 1e3,
-                "" if result.configuration["reached"] else "not ",
-            )
-            print(f"{word}reached: {result.configuration['until']} after {done:g} s")
+            how = result.configuration
+            word = "reached" if how["reached"] else "not reached"
+            print(f"{word}: {how['until']} after {how['sampled_ms'] / 1e3:g} s")
         try:
             print_answer(result, all_units=all_units, settle=settling)
         except ValidationError as error:
