@@ -17,7 +17,7 @@ import numpy as np
 from boltzspike.archive import encoding, from_tree, to_tree
 from boltzspike.documents import check_schema, document, from_document
 from boltzspike.errors import MissingDependency, ValidationError, require
-from boltzspike.formats import bayes, ising
+from boltzspike.formats import bayes, ising, sbs
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
 from boltzspike.result import Result
 
@@ -160,6 +160,8 @@ def _read_json(path: Path) -> Any:
         data = msgspec.json.decode(path.read_bytes())
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValidationError(f"{path}: not a valid JSON file ({error})") from None
+    if sbs.is_sbs(data):
+        return sbs.from_json(data, str(path))
     if not isinstance(data, dict) or data.get("format") != "boltzspike":
         raise ValidationError(f'{path}: not a boltzspike file: it lacks "format": "boltzspike"')
     check_schema(data.get("schema"), str(path))

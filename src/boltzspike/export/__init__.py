@@ -1,1 +1,1 @@
-"""Results and networks in the formats of other tools: one target a file."""
+"""Out into the field's tools: one target a file."""
