@@ -40,6 +40,7 @@ from boltzspike.pipeline import (
     reference,
     response,
     sample,
+    sample_until,
     tune,
 )
 from boltzspike.posterior import PosteriorResult
@@ -91,6 +92,7 @@ __all__ = [
     "reference",
     "response",
     "sample",
+    "sample_until",
     "translate",
     "tune",
 ]
