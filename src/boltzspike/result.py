@@ -270,3 +270,9 @@ class Result:
         from boltzspike.files import save
 
         save(self, path, force=force)
+
+    def report(self, path: str | PathLike[str], *, title: str | None = None, force: bool = False) -> None:
+        """Write one self-contained HTML page: the question, the answer, whether to trust it, how it was made."""
+        from boltzspike.report import write_report  # a listed exception, as ``save``
+
+        write_report(self, path, title=title, force=force)
