@@ -27,7 +27,7 @@ def random_machine(rng):
 
 @pytest.fixture
 def render():
-    """Return a function that draws a figure, or that of axes, and returns its pixels, checked: ink, none cut off."""
+    """Return a function that draws a figure, or that of axes, and returns its pixels: some ink, none cut off."""
 
     def rendered(drawn):
         from matplotlib.backends.backend_agg import FigureCanvasAgg

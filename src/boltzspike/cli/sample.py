@@ -70,6 +70,12 @@ def sample(
     ] = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML page to write: answer, trust, how it was made; with pictures.", show_default=False
+        ),
+    ] = None,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -86,6 +92,11 @@ def sample(
 
     if output is not None:
         check_writable(output, force=force)
+    if report is not None:
+        from boltzspike.report.page import require_packages
+
+        require_packages()
+        check_writable(report, force=force)
     machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = read_calibration(neuron)
@@ -131,9 +142,20 @@ def sample(
         if stopped is None:
             raise
         print(f"too short for a table ({error})")
-    if budget and stopped is None:
-        print_budget(result.error_budget(threads=threads))
+    shares = result.error_budget(threads=threads) if budget and stopped is None else None
+    if shares is not None:
+        print_budget(shares)
     if output is not None:
         print(f"wrote {output}")
+    if report is not None:
+        from boltzspike.report import write_report
+
+        try:
+            write_report(result, report, command=["boltzspike", *sys.argv[1:]], budget=shares, force=force)
+            print(f"wrote {report}")
+        except ValidationError as error:
+            if stopped is None:
+                raise
+            print(f"too short for a report ({error})")
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)

@@ -40,9 +40,21 @@ def new_axes(width: float, height: float) -> Axes:
     return new_figure(figsize=(width, height)).subplots()
 
 
+LONGEST = 24
+"""Characters of a name that a picture shows; of a longer one, its beginning and end."""
+
+
 def literal(names: Sequence[str]) -> list[str]:
-    """Return names that matplotlib shows as they are: between two ``$`` it would look for mathematics."""
-    return [str(name).replace("$", r"\$") for name in names]
+    r"""Return names for matplotlib: between two ``$`` it would look for mathematics; long ones shortened.
+
+    Examples
+    --------
+    >>> literal(["a$b$", "a-name-that-would-leave-no-room-12"])
+    ['a\\$b\\$', 'a-name-that-...e-no-room-12']
+    """
+    half = (LONGEST + 1) // 2
+    short = [name if len(name) <= LONGEST else f"{name[:half]}...{name[-half:]}" for name in map(str, names)]
+    return [name.replace("$", r"\$") for name in short]
 
 
 def finish(ax: Axes, *, legend: bool = True, **options: Any) -> Axes:
