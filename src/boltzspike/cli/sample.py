@@ -32,7 +32,8 @@ from boltzspike.cli.reading import (
     read_synapse,
     read_target,
 )
-from boltzspike.cli.showing import SHOWN_UNITS, print_budget, print_posterior, print_result, progress_bar
+from boltzspike.cli.showing import SHOWN_UNITS, print_budget, print_posterior, print_result
+from boltzspike.progress import terminal_bar
 
 
 def sample(
@@ -105,7 +106,7 @@ def sample(
     n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
     print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
     stopped = None
-    with progress_bar("sampling") as progress:
+    with terminal_bar("sampling") as progress:
         try:
             result = pipeline.sample(
                 machine,

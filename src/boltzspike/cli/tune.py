@@ -21,7 +21,7 @@ from boltzspike.cli.options import (
     Threads,
 )
 from boltzspike.cli.reading import parse_clamp, parse_time, read_calibration, read_machine, read_synapse
-from boltzspike.cli.showing import progress_bar
+from boltzspike.progress import terminal_bar
 
 
 def tune(
@@ -66,7 +66,7 @@ def tune(
         begin = pipeline.read(start)
         if not isinstance(begin, Translation):
             raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
-    with progress_bar("tuning") as progress:
+    with terminal_bar("tuning") as progress:
 
         def show(number: int, best: Step) -> None:
             progress(number, steps)

@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from boltzspike.pipeline.running_networks import (
 from boltzspike.pipeline.translations import translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
+from boltzspike.progress import notebook_bar
 from boltzspike.result import Result
 from boltzspike.samples import Record
 from boltzspike.translation import Translation
@@ -115,7 +117,7 @@ def sample(
     threads
         ``None``: all cores.
     progress
-        Called now and then with (steps done, steps in all).
+        Called now and then with (steps done, steps in all); ``None``: a bar in a notebook that has tqdm.
 
     Returns
     -------
@@ -169,7 +171,8 @@ def sample(
             clamp=clamped if clamping == "spikes" else None,
         )  # fmt: skip
     try:
-        samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
+        with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
+            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume)
     except Stopped as stop:
         samples, how, stopped = stop.samples, stop.how, stop
     if translation is None:

@@ -1,121 +1,208 @@
-"""Can it be trusted? Bias against noise, how much the chains say, and what was tested."""
+"""Can it be trusted? The verdict, the bias against the noise, the tests, and how the chains moved."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
-from boltzspike import pictures
-from boltzspike.errors import ValidationError
-from boltzspike.posterior import FEW_SAMPLES, PosteriorResult
+from boltzspike import diagnostics, pictures
+from boltzspike.posterior import PosteriorResult
 from boltzspike.report.answers import has_joint
 from boltzspike.report.page import Block, Picture, Pictures, Section, Table, Text, Verdict, picture
 from boltzspike.result import Result
 
 FEWEST_IN_A_PLANE = 8
 """Free units from which on a plane of their states says anything."""
-Rows = list[list[str]]
+MOST_PAIRED_UNITS = 200
+"""Free units up to which pairs are compared."""
+MOST_MODES = 200
+"""More basins of the energy than these are a landscape without modes."""
 
 
 def trust(result: Result) -> Section:
     """Return the verdict, the numbers behind it, and pictures."""
-    rows = [*_moments(result), *_joint(result), *_chains(result)]
     blocks: list[Block] = [
         Text(
-            "A longer run makes sampling noise smaller and leaves a bias as it is. Standard errors come from the "
-            "spread of independent chains, so autocorrelation is accounted for."
+            "A longer run makes sampling noise smaller and leaves a bias as it is, so the two are told apart: the "
+            "floor is what an unbiased sampler of this length and autocorrelation would show, the bias the rest. "
+            "Errors and tests go by the spread of independent chains, not by the number of draws."
         ),
-        Table("What was measured", ["measure", "value", "what it says"], rows, words=3),
+        _distances(result),
     ]
+    if tests := _tests(result):
+        blocks.append(tests)
+    if chains := _chains(result):
+        blocks.append(chains)
     if drawn := _pictures(result):
         blocks.append(Pictures(drawn))
     return Section("trust", "Can it be trusted?", blocks, verdict=verdict(result))
 
 
 def verdict(result: Result) -> Verdict:
-    """Return whether the numbers can be believed, and the reasons."""
-    level, headline, reasons = "yes", "Yes: the chains mix, and no bias shows.", []
-    if isinstance(result, PosteriorResult):
-        mixing = result.mixing()
-        poor = mixing.startswith("poor")
-        reasons.append(f"mixing: {mixing}")
-    else:
-        sizes = result.effective_samples()[result.free]
-        moving = sizes[np.isfinite(sizes)]
-        poor = not len(moving) or moving.min() < FEW_SAMPLES
-        reasons.append(
-            f"the slowest unit has {moving.min():.0f} independent samples"
-            if len(moving)
-            else "nothing ever changed"
+    """Return the verdict of the diagnostics as a headline with reasons."""
+    if not _has_states(result):
+        return Verdict(
+            "care",
+            "With care: no states were recorded, so how the chains mix was not judged.",
+            ['record="states" keeps what R-hat and the tests need'],
         )
-    z = _z_scores(result)
-    biased = bool(len(z) and np.mean(z**2) > 1 + 4 * np.sqrt(2 / len(z)))
-    if biased:
-        level, headline = "care", "With care: a bias shows that no longer run removes."
-        reasons.append(f"differences from the reference are {np.sqrt(np.mean(z**2)):.1f} standard errors (RMS)")
-    if poor:
-        level, headline = "no", "Not yet: the chains move too slowly for the error bars to be believed."
+    found = result.verdict()
+    sentences = list(found.sentences)
+    if isinstance(result, PosteriorResult):
+        sentences.append(f"Mixing of the variables: {result.mixing()}.")
     if result.configuration["partial"]:
-        reasons.append("the run was interrupted: this is what was sampled until then")
-    return Verdict(level, headline, reasons)
+        sentences.append("The run was interrupted: this is what was sampled until then.")
+    level, headline = _headline(found)
+    return Verdict(level, headline, sentences)
 
 
-def _z_scores(result: Result) -> np.ndarray:
-    truth = result.reference()
-    error = np.hypot(result.marginals_error(), truth.error)[result.free]
-    difference = (result.marginals() - truth.marginals)[result.free]
-    return np.asarray(difference[error > 0] / error[error > 0])
+def _headline(found: diagnostics.Verdict) -> tuple[str, str]:
+    if found.level == "poor":
+        return "no", "Not yet: the chains moved too little for the error bars to be believed."
+    if found.level == "doubtful":
+        return "care", "With care: the error bars are rough."
+    if found.biased is None:
+        return "care", "The error bars can be trusted; there is nothing exact to test the bias with."
+    if found.biased:
+        return "care", "With care: the error bars can be trusted, and they show a bias that no longer run removes."
+    return "yes", "Yes: the error bars can be trusted, and no bias shows."
 
 
-def _moments(result: Result) -> Rows:
-    truth, free = result.reference(), result.free
-    error = np.hypot(result.marginals_error(), truth.error)[free]
-    difference = (result.marginals() - truth.marginals)[free]
-    noise, total = np.sqrt(np.mean(error**2)), np.sqrt(np.mean(difference**2))
-    bias = np.sqrt(max(total**2 - noise**2, 0.0))
-    return [
-        ["difference of the marginals from the reference, RMS", f"{total:.4f}", f"reference: {truth.method}"],
-        ["of it sampling noise", f"{noise:.4f}", "what a perfect sampler would show, of this length and mixing"],
-        ["so bias", f"{bias:.4f}", "what would remain in an endless run"],
-    ]
+def _has_states(result: Result) -> bool:
+    return result.samples.packed is not None
 
 
-def _joint(result: Result) -> Rows:
-    if len(result.free) > pictures.MOST_JOINT_UNITS or not has_joint(result):
-        return []
-    d = result.kl_divergence()
-    return [
-        ["D_KL(sampled || target)", f"{d.value:.4g} nat", "zero only for a perfect and endless run"],
-        ["its floor", f"{d.floor:.2g} nat", "what sampling noise alone gives"],
-        ["its bias", f"{d.bias:.3g} +- {d.error:.1g} nat", "the rest: it does not shrink with time"],
-        [
-            "states never seen",
-            f"{d.unseen} of {2 ** len(result.free)}",
-            f"the target gives them {d.unseen_probability:.2g} together",
-        ],
-    ]
+def _is_small(result: Result) -> bool:
+    return len(result.free) <= pictures.MOST_JOINT_UNITS and has_joint(result)
 
 
-def _chains(result: Result) -> Rows:
-    sizes = result.effective_samples()[result.free]
-    moving = sizes[np.isfinite(sizes)]
-    how = result.configuration
+def _distances(result: Result) -> Table:
+    """Return measures of the distance from the target, noise and bias apart."""
     rows = []
-    if len(moving):
-        wall = how["wall_seconds"]
+    if result.exact() is not None:
+        rows.append(_distance(result.marginals_bias(), "marginals, RMS difference"))
+    if _is_small(result):
+        d = result.distances()
         rows += [
-            ["effective sample size, slowest unit", f"{moving.min():.0f}", f"median {np.median(moving):.0f}"],
-            ["the same per second of wall time", f"{moving.min() / wall:.3g}", f"{wall:.2f} s of sampling"],
+            _distance(d.kl, "D_KL(sampled || target), nat"),
+            _distance(d.reverse_kl, "D_KL(target || sampled), nat"),
+            _distance(d.total_variation, "total variation"),
+            _distance(d.hellinger, "Hellinger distance"),
         ]
-    constant = [result.names[k] for k, size in zip(result.free, sizes) if not np.isfinite(size)]
-    if constant:
-        shown = ", ".join(constant[:6]) + (f" and {len(constant) - 6} more" if len(constant) > 6 else "")
-        rows.append(["units that never changed", str(len(constant)), f"they have no error bars: {shown}"])
-    return rows
+    if not rows:
+        truth, free = result.reference(), result.free
+        error = np.hypot(result.marginals_error(), truth.error)[free]
+        off = np.sqrt(np.mean((result.marginals() - truth.marginals)[free] ** 2))
+        noise = np.sqrt(np.mean(error**2))
+        rows.append(["marginals, RMS difference", f"{off:.2g}", f"{noise:.2g}", "not tested", "-"])
+    header = ["distance from the target", "as sampled", "floor (noise)", "bias", "95 % interval"]
+    return Table(f"Bias against noise; target: {result.reference().method}", header, rows)
+
+
+def _distance(found: diagnostics.Distance, name: str) -> list[str]:
+    if not math.isfinite(found.value):
+        return [name, "infinite: a state was never seen", "-", "-", "-"]
+    interval = f"{found.low:.2g} .. {found.high:.2g}"
+    return [name, f"{found.value:.3g}", f"{found.floor:.2g}", f"{found.bias:.3g}", interval]
+
+
+def _tests(result: Result) -> Table | None:
+    """Return the tests against the exact target."""
+    moments = result.exact()
+    if moments is None or not _has_states(result):
+        return None
+    names = [result.names[k] for k in result.free]
+    if set(names) <= set(result.convergence().constant):
+        return None
+    rows = []
+    first, second = np.triu_indices(len(names), 1)
+    known = np.isfinite(moments.pairs[result.free[first], result.free[second]])
+    pairs = first[known], second[known]
+    tests = [result.test_marginals(), *([result.test_pairs()] if 1 < len(names) <= MOST_PAIRED_UNITS else [])]
+    tests += [result.test_joint()] if _is_small(result) else []
+    for test in tests:
+        worst = "-"
+        if test.worst is not None:
+            worst = f"{_named(test, names, pairs)}, {test.deviation:+.1f} standard errors"
+        rows.append([f"{test.of}: do their means differ?", _p_value(test.p_value), test.method, worst])
+    bound = result.bias_bound()
+    rows.append(
+        [
+            f"equivalence: every marginal within {bound.bound:.2g} of the target",
+            f"{bound.confidence:.0%} sure",
+            "one-sided bounds",
+            f"{names[bound.worst]} sets it",
+        ]
+    )
+    beta = result.temperature()
+    rows.append(
+        [
+            f"temperature: beta = {beta.beta:.4f} +- {beta.error:.1g}, target 1",
+            _p_value(beta.p_value),
+            beta.method,
+            "-",
+        ]
+    )
+    return Table("Tests against the target", ["question", "p-value", "method", "most off"], rows, words=4)
+
+
+def _named(test: diagnostics.TargetTest, names: Sequence[str], pairs: Sequence[np.ndarray]) -> str:
+    """Return the name of what deviates most: a unit, a pair, or a joint state."""
+    assert test.worst is not None
+    if test.of == "pairs":
+        first, second = (int(units[test.worst]) for units in pairs)
+        return f"{names[first]} and {names[second]}"
+    if test.of == "marginals":
+        return names[test.worst]
+    return f"state {test.worst:0{len(names)}b}"
+
+
+def _p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1g}" if p > 0 else "0"
+
+
+def _chains(result: Result) -> Table | None:
+    """Return how the chains moved, and what an independent sample costs."""
+    if not _has_states(result):
+        return None
+    found = result.convergence()
+    rows = [["R-hat, largest", f"{found.worst_r_hat:.4g}", "below 1.01 the chains tell the same"]]
+    if not math.isnan(found.least_ess):
+        cost = result.efficiency()
+        spikes = "" if math.isnan(cost.per_spike) else f", {cost.per_spike:.2g} a spike"
+        rows += [
+            [
+                "effective sample size, least",
+                f"{found.least_ess:.0f} of {found.draws}",
+                f"{found.slowest} is slowest; median {np.nanmedian(found.ess):.0f}",
+            ],
+            [
+                "what it costs",
+                f"{cost.per_wall_second:.3g} a second of wall time",
+                f"{cost.per_biological_second:.3g} a biological second of a chain{spikes}",
+            ],
+            [
+                "autocorrelation time, longest",
+                f"{cost.biological_autocorrelation_time:.3g} ms",
+                f"of the energy: {found.autocorrelation_time[-1]:.3g} draws",
+            ],
+        ]
+    if found.constant:
+        shown = ", ".join(found.constant[:6])
+        more = f" and {len(found.constant) - 6} more" if len(found.constant) > 6 else ""
+        rows.append(["never changed", str(len(found.constant)), f"they have no error bars: {shown}{more}"])
+    mixing = result.modes()
+    if 1 < len(mixing.modes) <= MOST_MODES:
+        rows.append(["modes: basins of the energy", str(len(mixing.modes)), str(mixing)])
+    return Table("How the chains moved", ["measure", "value", "what it says"], rows, words=3)
 
 
 def _pictures(result: Result) -> list[Picture]:
     drawn = []
-    if len(result.free) <= pictures.MOST_JOINT_UNITS and result.samples.packed is not None:
+    units = len(result.free)
+    if _is_small(result) and _has_states(result):
         d = result.kl_divergence()
         alt = (
             "D_KL against sampled time, doubly logarithmic: it falls with its floor until the bias is left, "
@@ -123,15 +210,11 @@ def _pictures(result: Result) -> list[Picture]:
         )
         caption = "D_KL of what was sampled until then, the floor that noise alone gives, and Gibbs sampling."
         drawn.append(picture(pictures.divergence(result), alt, caption))
-    if len(result.free) >= 2 and result.exact() is not None:
-        try:
-            figure = pictures.pair_agreement(result)
-        except ValidationError:
-            pass
-        else:
-            alt = "Sampled against exact probabilities that two units are both 1, and the differences below."
-            drawn.append(picture(figure, alt, "Every pair of free units: second moments, not used in the answer."))
-    if len(result.free) >= FEWEST_IN_A_PLANE and result.samples.packed is not None:
+    if 2 <= units <= MOST_PAIRED_UNITS and result.exact() is not None and _has_states(result):
+        alt = "Sampled against exact probabilities that two units are both 1, and the differences below."
+        caption = "Every pair of free units: second moments, not used in the answer."
+        drawn.append(picture(pictures.pair_agreement(result), alt, caption))
+    if units >= FEWEST_IN_A_PLANE and _has_states(result):
         alt = "All draws in the plane of their first two principal components, with the way that one chain takes."
         caption = "Do the chains switch between modes? Grey: draws of all chains (logarithmic); line: one chain."
         drawn.append(picture(pictures.modes(result), alt, caption))
