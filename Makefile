@@ -13,7 +13,7 @@ setup: .venv/ready
 
 demo: setup
 	mkdir -p demo-output
-	$(BIN)/boltzspike sample examples/digits-rbm.json --clamp label-0=1 --duration 2s --chains 32 \
+	$(BIN)/boltzspike sample examples/digits-rbm.json --clamp label-0=1 --duration 20s \
 	  -o demo-output/zeros.nc --report demo-output/report.html --force
 	$(BIN)/python examples/digits.py -o demo-output
 	$(BIN)/boltzspike sample examples/asia.bif --evidence dysp=yes,xray=no --duration 10s --chains 32

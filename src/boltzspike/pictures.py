@@ -37,6 +37,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = [
+    "agreement",
+    "budget",
+    "divergence",
+    "free_membrane",
+    "images",
+    "modes",
+    "opening",
+    "pair_agreement",
+    "psp",
+    "raster",
+    "receptive_fields",
+    "response",
+    "trace",
+    "weights",
+]
+
 MOST_JOINT_UNITS = 14
 """Free units up to which the joint distribution is compared as time goes on."""
 
@@ -165,8 +182,8 @@ def trace(opened: Opening, *, units: Sequence[int] | None = None, most_units: in
     Parameters
     ----------
     units
-        Which of the simulated units; ``None``: those that changed most often, at most ``most_units``, the first of
-        them on top.
+        Which of the simulated units, the first on top; ``None``: those that changed most often, at most
+        ``most_units``, on top the one whose state is most evenly 0 and 1.
     """
     samples = opened.samples
     states, voltages = samples.states, samples.voltages
@@ -175,8 +192,9 @@ def trace(opened: Opening, *, units: Sequence[int] | None = None, most_units: in
     assert opened.result.network is not None
     if units is None:
         changes = np.abs(np.diff(states[0], axis=0)).sum(axis=0)
-        busiest = np.argsort(-changes, kind="stable")[:most_units]
-        units = [int(busiest[0]), *sorted(int(k) for k in busiest[1:])]
+        busiest = np.sort(np.argsort(-changes, kind="stable")[:most_units])
+        top = int(busiest[np.argmin(np.abs(states[0][:, busiest].mean(axis=0) - 0.5))])
+        units = [top, *(int(k) for k in busiest if k != top)]
     first = units[0]
     neuron = opened.result.network.neurons[first]
     time = (np.arange(states.shape[1]) + 1) * samples.dt

@@ -98,9 +98,10 @@ def network(result: Result, budget: Budget | None) -> Section | None:
             "refractory period is alpha W, biases become shifts of the mean potential."
         )
     ]
-    expected = translation.predicted_error
-    said = [] if expected is None else [f"The rule expects D_KL = {expected:.2g} of this target."]
-    if said := [*said, *how.get("translation", [])]:
+    said, expected = list(how.get("translation", [])), translation.predicted_error
+    if expected is not None and not any("expects D_KL" in sentence for sentence in said):
+        said.insert(0, f"the rule expects D_KL = {expected:.2g} of this target")
+    if said:
         blocks.append(Items(said))
     drawn = []
     if translation.synapse.plasticity in ("renewing", "additive"):
