@@ -17,8 +17,8 @@ FEWEST_IN_A_PLANE = 8
 """Free units from which on a plane of their states says anything."""
 MOST_PAIRED_UNITS = 200
 """Free units up to which pairs are compared."""
-MOST_MODES = 200
-"""More basins of the energy than these are a landscape without modes."""
+MOST_BASIN_UNITS = 24
+"""Free units up to which basins of the energy are looked for; of many units there are too many to be modes."""
 
 
 def trust(result: Result) -> Section:
@@ -193,8 +193,7 @@ def _chains(result: Result) -> Table | None:
         shown = ", ".join(found.constant[:6])
         more = f" and {len(found.constant) - 6} more" if len(found.constant) > 6 else ""
         rows.append(["never changed", str(len(found.constant)), f"they have no error bars: {shown}{more}"])
-    mixing = result.modes()
-    if 1 < len(mixing.modes) <= MOST_MODES:
+    if len(result.free) <= MOST_BASIN_UNITS and len((mixing := result.modes()).modes) > 1:
         rows.append(["modes: basins of the energy", str(len(mixing.modes)), str(mixing)])
     return Table("How the chains moved", ["measure", "value", "what it says"], rows, words=3)
 
