@@ -3,7 +3,8 @@
 The evidence sets of each network are: none, and states of one to three variables that a draw from the network
 showed, so that they are as likely as evidence is. Errors are over all states of all variables not observed.
 
-python benchmarks/bayes.py [--engine NAME] [--rule NAME] [--route NAME] [--duration MS] [--queries N] [--compile-only NETWORK ...]
+python benchmarks/bayes.py [--engine NAME] [--rule NAME] [--route NAME] [--duration MS] [--queries N]
+    [--compile-only NETWORK ...]
 """
 
 import argparse

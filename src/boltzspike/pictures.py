@@ -162,13 +162,17 @@ def opening(result: Result, *, duration: float = 300.0) -> Opening:
     """Simulate the first chain of a run once more, for a moment, and keep everything.
 
     Random numbers are a function of seed, chain, unit and step: these are the very spikes that began the run,
-    where it was not resumed from a checkpoint.
+    where it was neither resumed from a checkpoint nor given a start of its own.
     """
     how = result.configuration
     if result.network is None:
         raise ValidationError("opening: needs a result of spiking neurons; this one has no membranes")
     record = Record(states_every=1, spikes=True, voltages=True)
-    clamp = dict(result.clamp) if how["clamping"] == "spikes" else None
+    clamp = None
+    if how["clamping"] == "spikes":
+        # what changed on the way is in the network's schedule
+        changing = {unit for _, _, pairs in how.get("evidence_course", ()) for unit, _ in pairs}
+        clamp = {unit: value for unit, value in result.clamp.items() if unit not in changing}
     samples, _ = run_network(
         result.network, duration, 1, how["dt_ms"], how["seed"], how["engine"], None, record,
         burn_in=how["burn_in_ms"], clamp=clamp,
@@ -302,11 +306,10 @@ def psp(calibration: Calibration, synapse: Synapse | None = None, *, ax: Axes | 
 
 def weights(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the network's synaptic weights against the target's, and the line of the PSP rule."""
-    calibration, network = result.calibration, result.network
-    if calibration is None or network is None:
+    calibration, network, translation = result.calibration, result.network, result.translation
+    if calibration is None or network is None or translation is None:
         raise ValidationError("weights: needs a result of spiking neurons; this one has no membranes")
-    target = result.machine if len(network.names) == result.machine.n_units else result.target()
-    wanted = np.asarray(target.to_boltzmann().weights)
+    wanted = np.asarray(translation.machine.weights)
     used = network.weights.toarray() if is_sparse(network.weights) else np.asarray(network.weights)
     coupled = (wanted != 0) | (used != 0)
     unit, factor = ("nS", 1e3) if isinstance(calibration.neuron, LIF) else ("nA", 1.0)

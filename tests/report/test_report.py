@@ -212,3 +212,22 @@ def test_the_command_line_writes_the_page_and_how_to_repeat_it(tmp_path):
     )
     assert again.returncode == 2
     assert "exists already" in again.stderr
+
+
+def test_a_run_with_changing_evidence_has_a_page_for_each_stretch(s1_calibration, tmp_path):
+    machine = bs.BoltzmannMachine(weights=[[0, 0.5, 0], [0.5, 0, 1], [0, 1, 0]], biases=[-0.3, 0.2, 0])
+    result = bs.sample(
+        machine, calibration=s1_calibration, duration=2000, chains=16, rule="psp",
+        evidence_course=[(0, {"z0": 1}), (1000, {"z0": 0})],
+    )  # fmt: skip
+    with pytest.raises(ValidationError, match=r"the evidence changed .* for each of result.episodes\(\)"):
+        result.report(tmp_path / "run.html")
+    assert not list(tmp_path.iterdir())
+    for k, (_, _, episode) in enumerate(result.episodes()):
+        path = tmp_path / f"{k}.html"
+        episode.report(path)
+        said = "".join(read(path.read_text()).text)
+        assert f"given z0 = {1 - k}" in said
+        assert f"this page is about{k} to {k + 1} s of 2 s" in said
+        for unit in (1, 2):
+            assert f"{episode.exact().marginals[unit]:.4f}" in said

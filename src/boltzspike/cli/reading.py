@@ -73,6 +73,21 @@ def parse_evidence(items: list[str]) -> dict[str, str]:
     return evidence
 
 
+def parse_evidence_course(items: list[str], target: object) -> list[tuple[float, dict[Any, Any]]] | None:
+    """Return ``[(time in ms, evidence)]`` from ``TIME:NAME=VALUE,...``, by time; ``None`` of none."""
+    from boltzspike.compilation import Compiled
+    from boltzspike.errors import ValidationError
+
+    course = []
+    for item in items:
+        time, colon, given = item.partition(":")
+        if not colon:
+            raise ValidationError(f"evidence-at: must be TIME:NAME=VALUE,..., got {item!r}")
+        parse: Any = parse_evidence if isinstance(target, Compiled) else parse_clamp
+        course.append((parse_time(time, "evidence-at"), parse([given]) if given.strip() else {}))
+    return sorted(course, key=lambda pair: pair[0]) or None
+
+
 def read_neuron(name: str, control: str | None) -> tuple[Any, Any, Any]:
     """Return the neuron, background and bias variable of a preset or of a calibration file."""
     from boltzspike.model import presets

@@ -26,13 +26,14 @@ from boltzspike.cli.options import (
 from boltzspike.cli.reading import (
     parse_clamp,
     parse_evidence,
+    parse_evidence_course,
     parse_time,
     read_calibration,
     read_rule,
     read_synapse,
     read_target,
 )
-from boltzspike.cli.showing import SHOWN_UNITS, print_budget, print_posterior, print_result
+from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_budget
 from boltzspike.progress import terminal_bar
 
 
@@ -40,6 +41,14 @@ def sample(
     model: Model,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
     evidence: Evidence = [],  # noqa: B006
+    evidence_at: Annotated[
+        list[str],
+        typer.Option(
+            help="Evidence that holds from a time on, 20s:NAME=VALUE,... (20s: alone lifts it); repeatable.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006  # Typer copies it
+    settle: Annotated[str, typer.Option(help="Time left out after each --evidence-at.")] = "200ms",
     route: Annotated[
         str, typer.Option(help="How a Bayesian network is compiled: fitted, monomials, assignments.")
     ] = "fitted",
@@ -89,7 +98,6 @@ def sample(
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import check_writable
-    from boltzspike.posterior import PosteriorResult
 
     if output is not None:
         check_writable(output, force=force)
@@ -98,7 +106,10 @@ def sample(
 
         require_packages()
         check_writable(report, force=force)
+        if evidence_at:
+            raise ValidationError("report: is about one question; leave it out, or --evidence-at")
     machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
+    settling = parse_time(settle, "settle")
     biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
     calibration = read_calibration(neuron)
     regime = calibration.verdict.regime
@@ -120,6 +131,7 @@ def sample(
                 dt=dt,
                 clamp=parse_clamp(clamp),
                 clamping=clamping,
+                evidence_course=parse_evidence_course(evidence_at, machine),
                 burn_in=discarded,
                 record=record,
                 checkpoint=checkpoint,
@@ -135,10 +147,7 @@ def sample(
         done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
         print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
     try:
-        if isinstance(result, PosteriorResult):
-            print_posterior(result, all_units=all_units)
-        else:
-            print_result(result, all_units=all_units)
+        print_answer(result, all_units=all_units, settle=settling)
     except ValidationError as error:
         if stopped is None:
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from boltzspike.posterior import PosteriorResult
@@ -10,6 +10,23 @@ if TYPE_CHECKING:
     from boltzspike.translation.budget import Budget
 
 SHOWN_UNITS = 20
+
+
+def print_answer(result: Result, *, all_units: bool, settle: float = 0.0) -> None:
+    """Print what was sampled, for each stretch of constant evidence by itself; ``settle`` in ms."""
+    from boltzspike.posterior import PosteriorResult
+
+    show: Any = print_posterior if isinstance(result, PosteriorResult) else print_result
+    course = result.configuration.get("evidence_course")
+    if course is None:
+        show(result, all_units=all_units)
+        return
+    given = {
+        time: ", ".join(f"{name}={value}" for name, value in evidence.items()) for time, evidence, _ in course
+    }
+    for start, stop, part in result.episodes(settle=settle):
+        print(f"\nfrom {start / 1e3:g} to {stop / 1e3:g} s, given {given.get(start) or 'nothing more'}:")
+        show(part, all_units=all_units)
 
 
 def print_result(result: Result, *, all_units: bool) -> None:

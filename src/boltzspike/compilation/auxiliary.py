@@ -274,7 +274,7 @@ class _Problem:
         return float(errors @ errors + _BOUND_COST**2 * excess @ excess + _RIDGE**2 * rows @ rows)
 
     def linearised(self, x: Array) -> tuple[Array, Array, Array]:
-        """Return J, shape (K, parameters), the diagonal that bound and ridge add to J^T J, and half the gradient."""
+        """Return J (K, parameters), the diagonal that bound and ridge add to J^T J, and half the gradient."""
         rows = x[self.n_low :]
         slope = expit(self.drives(x))
         inner = (slope[:, :, None] * self.settings[:, None, :]).reshape(len(self.settings), -1)

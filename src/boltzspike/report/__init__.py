@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from boltzspike.errors import ValidationError
 from boltzspike.files import check_writable, writing
 from boltzspike.report import answers, making
 from boltzspike.report.page import Page, html, require_packages
@@ -43,10 +44,17 @@ def write_report(
     ------
     MissingDependency
         Without Jinja2 or matplotlib.
+    ValidationError
+        For a run whose evidence changed: each of its episodes has a page of its own.
     """
     require_packages()
     path = Path(path)
     check_writable(path, force=force)
+    if "evidence_course" in result.configuration and "stretch_ms" not in result.configuration:
+        raise ValidationError(
+            "report: a page is about one question, and the evidence changed during this run; write one for each "
+            "of result.episodes()"
+        )
     text = html(page_of(result, title=title, command=command, budget=budget))
     with writing(path, force=force) as partial:
         partial.write_text(text, encoding="utf-8")

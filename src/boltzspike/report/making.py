@@ -151,6 +151,11 @@ def run(result: Result, command: Sequence[str] | None) -> Section:
         ["versions", ", ".join(f"{name} {number}" for name, number in how["versions"].items())],
         ["machine", how["machine"]],
     ]
+    if "stretch_ms" in how:
+        begin, end = how["stretch_ms"]
+        rows.insert(
+            0, ["this page is about", f"{begin / 1e3:g} to {end / 1e3:g} s of {how['duration_ms'] / 1e3:g} s"]
+        )
     blocks: list[Block] = [Table("The run", ["setting", "value"], rows, words=2)]
     if result.network is not None:
         blocks.append(Pictures(_spikes(result)))
@@ -185,7 +190,9 @@ def _repeat(result: Result, command: Sequence[str] | None) -> str:
     }  # fmt: skip
     if result.translation is not None:
         options["rule"] = result.translation.rule
-    if result.clamp:
+    if "evidence_course" in how:
+        options["evidence_course"] = [(time, evidence) for time, evidence, _ in how["evidence_course"]]
+    elif result.clamp:
         options["clamp"] = {result.names[k]: value for k, value in result.clamp.items()}
     given = ", ".join(f"{name}={value!r}" for name, value in options.items())
     return f"boltzspike.sample(machine, calibration=calibration, {given})"
