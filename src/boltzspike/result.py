@@ -234,8 +234,7 @@ class Result:
     def energies(self) -> Array:
         """Return the energy of each draw, shape (chains, draws): of all units, clamped ones included."""
         self._need_states("energies")
-        plain = self.machine.to_boltzmann()
-        return np.stack([plain.energy(chain) for chain in self.z])
+        return _energies(self.machine, self.z)
 
     def convergence(self) -> diagnostics.Convergence:
         """Return R-hat, ESS and MCSE of the free units, and of the energy, which comes last."""
@@ -335,7 +334,7 @@ class Result:
         target, states = self.target(), self.z[..., self.free]
         if self.exact() is None:
             return diagnostics.pseudo_temperature(states, target)
-        energies = np.stack([target.to_boltzmann().energy(chain) for chain in states])
+        energies = _energies(target, states)
         return diagnostics.likely_temperature(diagnostics.blocks(energies).mean(axis=1), target)
 
     def modes(self, patterns: Array | None = None) -> diagnostics.Mixing:
@@ -459,8 +458,14 @@ class Result:
         biological = (self.samples.stop - self.samples.start) * self.samples.dt * self.configuration["chains"]
         return float(biological / (self.configuration["wall_seconds"] * 1e3))
 
+    def to_datatree(self) -> xarray.DataTree:
+        """Return everything as a tree of datasets, the layout of the file (``archive``)."""
+        from boltzspike.archive import to_tree  # a listed exception, as ``save``
+
+        return to_tree(self)
+
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
-        """Write to a netCDF file."""
+        """Write to a netCDF file, or to a zarr folder where the name ends in .zarr."""
         from boltzspike.files import save
 
         save(self, path, force=force)
@@ -470,3 +475,15 @@ class Result:
         from boltzspike.report import write_report  # a listed exception, as ``save``
 
         write_report(self, path, title=title, force=force)
+
+def _energies(machine: Machine, states: Array) -> Array:
+    """Return the energies of states (chains, draws, units), some draws at a time: as float64 they are large."""
+    plain = machine.to_boltzmann()
+    found = np.empty(states.shape[:2])
+    for first in range(0, states.shape[1], _DRAWS):
+        part = slice(first, first + _DRAWS)
+        found[:, part] = plain.energy(states[:, part])
+    return found
+
+
+_DRAWS = 2**12

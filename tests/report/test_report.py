@@ -231,3 +231,10 @@ def test_a_run_with_changing_evidence_has_a_page_for_each_stretch(s1_calibration
         assert f"this page is about{k} to {k + 1} s of 2 s" in said
         for unit in (1, 2):
             assert f"{episode.exact().marginals[unit]:.4f}" in said
+
+
+def test_a_result_read_from_a_file_has_the_same_page(plain, tmp_path):
+    result, text = plain
+    result.save(tmp_path / "run.nc")
+    bs.read(tmp_path / "run.nc").report(tmp_path / "run.html")
+    assert (tmp_path / "run.html").read_text() == text
