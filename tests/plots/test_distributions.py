@@ -51,7 +51,7 @@ def test_a_joint_of_too_many_units_is_not_drawn():
 
 
 def test_names_that_look_like_mathematics_are_shown_as_they_are(render):
-    names = ["$\\frac{", "a$b$c", "x_{1}^2"]
+    names = ["$\\frac{$", "a$b$c", "x_{1}^2"]
     ax = plot_probabilities(names, np.array([0.2, 0.3, 0.5]))
     render(ax)  # as mathematics the first one could not be drawn
     assert [label.get_text().replace("\\$", "$") for label in ax.get_xticklabels()] == names

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import boltzspike as bs
 from boltzspike.errors import MissingDependency, ValidationError
 from boltzspike.report import page_of, write_report
 
-HOSTILE = ['<script>alert("x")</script>', "a & b", "$\\frac{", "'\" onerror=alert(1) x='", "漢字 <b>"]
+HOSTILE = ['<script>alert("x")</script>', "a & b", "$\\frac{$", "'\" onerror=alert(1) x='", "漢字 <b>"]
 
 
 class Reader(HTMLParser):
@@ -238,3 +239,35 @@ def test_a_result_read_from_a_file_has_the_same_page(plain, tmp_path):
     result.save(tmp_path / "run.nc")
     bs.read(tmp_path / "run.nc").report(tmp_path / "run.html")
     assert (tmp_path / "run.html").read_text() == text
+
+
+def test_a_machine_out_of_exact_reach_is_compared_with_gibbs_sampling(s1_calibration):
+    rng = np.random.default_rng(1)
+    weights = np.triu(rng.normal(0, 0.1, (32, 32)), 1)
+    machine = bs.BoltzmannMachine(weights=weights + weights.T, biases=np.zeros(32))
+    result = bs.sample(machine, calibration=s1_calibration, duration=1000, chains=16, rule="psp")
+    assert result.exact() is None
+    page = page_of(result)
+    answer, trust = page.sections[1:3]
+    (table, folded) = [block for block in answer.blocks if block.kind == "table"]
+    assert table.header == ["unit", "sampled", "+-", "Gibbs", "+-", "difference", "in errors"]
+    assert len(folded.rows) == 32
+    assert any("nothing exact to compare with" in reason for reason in trust.verdict.reasons)
+    (distances, tests, chains) = [block for block in trust.blocks if block.kind == "table"]
+    assert [row[0].partition(":")[0] for row in tests.rows] == ["equivalence", "temperature"]
+    assert "Gibbs sampling" in distances.caption
+    assert "R-hat, largest" in chains.rows[0]
+
+
+def test_an_interrupted_run_says_so(plain):
+    result = dataclasses.replace(plain[0], configuration={**plain[0].configuration, "partial": True})
+    assert any("interrupted" in reason for reason in page_of(result).sections[2].verdict.reasons)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_a_run_in_which_nothing_changed_has_a_page_that_does_not_trust_it(s1_calibration, units):
+    machine = bs.BoltzmannMachine(weights=np.zeros((units, units)), biases=np.full(units, -40.0))
+    result = bs.sample(machine, calibration=s1_calibration, duration=500, chains=16, rule="psp")
+    page = page_of(result)
+    assert page.sections[2].verdict.level == "no"
+    assert "Nothing ever changed" in page.sections[2].verdict.reasons[0]

@@ -129,7 +129,8 @@ def plot_divergence(
     shown = np.concatenate(
         [values[values > 0] for values in (value, floor, *(w for _, w in (others or {}).values()))]
     )
-    ax.set_ylim(shown.min() / 2, shown.max() * 2)
+    if len(shown):
+        ax.set_ylim(shown.min() / 2, shown.max() * 2)
     ax.set_xlabel("sampled time, all chains (s)")
     ax.set_ylabel("D_KL (nat)")
     return finish(ax)

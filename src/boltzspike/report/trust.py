@@ -109,43 +109,43 @@ def _distance(found: diagnostics.Distance, name: str) -> list[str]:
 
 
 def _tests(result: Result) -> Table | None:
-    """Return the tests against the exact target."""
-    moments = result.exact()
-    if moments is None or not _has_states(result):
-        return None
+    """Return the tests against the exact target, a bound on the bias, and the temperature."""
     names = [result.names[k] for k in result.free]
-    if set(names) <= set(result.convergence().constant):
+    if not _has_states(result) or set(names) <= set(result.convergence().constant):
         return None
-    rows = []
-    first, second = np.triu_indices(len(names), 1)
-    known = np.isfinite(moments.pairs[result.free[first], result.free[second]])
-    pairs = first[known], second[known]
-    tests = [result.test_marginals(), *([result.test_pairs()] if 1 < len(names) <= MOST_PAIRED_UNITS else [])]
-    tests += [result.test_joint()] if _is_small(result) else []
-    for test in tests:
-        worst = "-"
-        if test.worst is not None:
-            worst = f"{_named(test, names, pairs)}, {test.deviation:+.1f} standard errors"
-        rows.append([f"{test.of}: do their means differ?", _p_value(test.p_value), test.method, worst])
-    bound = result.bias_bound()
-    rows.append(
-        [
-            f"equivalence: every marginal within {bound.bound:.2g} of the target",
-            f"{bound.confidence:.0%} sure",
-            "one-sided bounds",
-            f"{names[bound.worst]} sets it",
-        ]
-    )
-    beta = result.temperature()
-    rows.append(
+    rows = [] if result.exact() is None else _exact_tests(result, names)
+    bound, beta = result.bias_bound(), result.temperature()
+    within = f"equivalence: every marginal within {bound.bound:.2g} of the target"
+    rows += [
+        [within, f"{bound.confidence:.0%} sure", "one-sided bounds", f"{names[bound.worst]} sets it"],
         [
             f"temperature: beta = {beta.beta:.4f} +- {beta.error:.1g}, target 1",
             _p_value(beta.p_value),
             beta.method,
             "-",
-        ]
-    )
+        ],
+    ]
     return Table("Tests against the target", ["question", "p-value", "method", "most off"], rows, words=4)
+
+
+def _exact_tests(result: Result, names: Sequence[str]) -> list[list[str]]:
+    moments = result.exact()
+    assert moments is not None
+    first, second = np.triu_indices(len(names), 1)
+    known = np.isfinite(moments.pairs[result.free[first], result.free[second]])
+    tests = [result.test_marginals()]
+    if 1 < len(names) <= MOST_PAIRED_UNITS:
+        tests.append(result.test_pairs())
+    if _is_small(result):
+        tests.append(result.test_joint())
+    rows = []
+    for test in tests:
+        worst = "-"
+        if test.worst is not None:
+            name = _named(test, names, (first[known], second[known]))
+            worst = f"{name}, {test.deviation:+.1f} standard errors"
+        rows.append([f"{test.of}: do their means differ?", _p_value(test.p_value), test.method, worst])
+    return rows
 
 
 def _named(test: diagnostics.TargetTest, names: Sequence[str], pairs: Sequence[np.ndarray]) -> str:
@@ -199,6 +199,8 @@ def _chains(result: Result) -> Table | None:
 
 
 def _pictures(result: Result) -> list[Picture]:
+    if _has_states(result) and math.isnan(result.convergence().least_ess):
+        return []
     drawn = []
     units = len(result.free)
     if _is_small(result) and _has_states(result):
