@@ -113,3 +113,20 @@ def test_a_notebook_has_a_bar_of_tqdm(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     bs.sample(MACHINE, duration=1000, chains=8, rule="psp")
     assert capsys.readouterr().err == ""
+
+
+def test_runs_that_go_on_until_something_is_reached_are_watched_as_one():
+    seen = []
+
+    class Seeing:
+        def __call__(self, done, total):
+            seen.append((done, total))
+
+        def watch(self, part):
+            seen.append(part)
+
+    result = bs.sample_until(MACHINE, "ess>1e9", duration=4000, chains=16, rule="psp", progress=Seeing())
+    parts, counts = seen[::2], seen[1::2]
+    assert counts[-1] == (4000, 4000)
+    assert all(earlier.stop == later.start for earlier, later in zip(parts, parts[1:]))
+    assert (parts[-1].stop - parts[0].start) * 0.1 == pytest.approx(result.configuration["sampled_ms"])

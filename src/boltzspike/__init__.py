@@ -38,6 +38,7 @@ from boltzspike.pipeline import (
     reference,
     response,
     sample,
+    sample_until,
     tune,
 )
 from boltzspike.posterior import PosteriorResult
@@ -87,6 +88,7 @@ __all__ = [
     "reference",
     "response",
     "sample",
+    "sample_until",
     "translate",
     "tune",
 ]

@@ -267,15 +267,12 @@ class StoredSamples(Samples):
 class _Stored:
     """Of a result in a file: states that are read as far as they are selected."""
 
-    samples: Any
-
     @property
     def states(self) -> xarray.DataArray:
         """All states with their names, dimensions (chain, draw, unit); what is selected of them is read."""
-        stored = self.samples.stored_states
-        if stored is None:
-            raise ValidationError('states: were not recorded; sample(..., record="states") keeps them')
-        return stored
+        samples = self.samples  # type: ignore[attr-defined]
+        stored = samples.stored_states if isinstance(samples, StoredSamples) else None
+        return super().states if stored is None else stored  # type: ignore[misc]
 
 
 class StoredResult(_Stored, Result):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from boltzspike import diagnostics, plots
+from boltzspike import diagnostics, plots, summary
 from boltzspike.calibration import Calibration
 from boltzspike.errors import ValidationError, require
 from boltzspike.gathered import MAX_JOINT_UNITS, correlations
@@ -267,8 +267,11 @@ class Result:
         chains = self.configuration["chains"]
         return float(np.sum(self.marginals()[self.simulated] / tau) * chains * biological)
 
-    def _block_marginals(self, method: str) -> Array:
+    def block_marginals(self) -> Array:
         """Return the marginals of the free units in independent blocks, (blocks, free units)."""
+        return self._block_marginals("block_marginals")
+
+    def _block_marginals(self, method: str) -> Array:
         occupancy = self.samples.gathered.occupancy
         if occupancy is None:
             self._need_states(method, "moments")
@@ -457,6 +460,14 @@ class Result:
         """Biological time sampled, over all chains, per wall-clock time; without compilation and burn-in."""
         biological = (self.samples.stop - self.samples.start) * self.samples.dt * self.configuration["chains"]
         return float(biological / (self.configuration["wall_seconds"] * 1e3))
+
+    def summary(self) -> dict[str, Any]:
+        """Return marginals, D_KL, verdict and how it was made in JSON's types."""
+        return summary.summary(self)
+
+    def _repr_html_(self) -> str:
+        """Show how it was made and the marginals in a notebook."""
+        return summary.as_html(self)
 
     def to_datatree(self) -> xarray.DataTree:
         """Return everything as a tree of datasets, the layout of the file (``archive``)."""

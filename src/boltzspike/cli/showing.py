@@ -56,7 +56,7 @@ def print_result(result: Result, *, all_units: bool) -> None:
         f"marginals: RMS difference from {name} {difference:.4f}, of which sampling noise {noise:.4f} "
         f"({'exact' if truth.exact else 'reference'} by {truth.method})"
     )
-    if len(order) <= SHOWN_UNITS and _has_joint(result):
+    if len(order) <= SHOWN_UNITS and has_joint(result):
         d = result.kl_divergence()
         print(
             f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
@@ -78,7 +78,7 @@ def _print_speed(result: Result) -> None:
     print(f"engine: {how['engine']}, {how['approximation']}")
 
 
-def _has_joint(result: Result) -> bool:
+def has_joint(result: Result) -> bool:
     """Tell whether what was recorded gives D_KL with an error."""
     from boltzspike.diagnostics import MIN_BLOCKS
 
@@ -141,3 +141,10 @@ def print_table(header: list[str], rows: list[list[str]], *, words: int = 1) -> 
         table.add_row(*row)
     needed = sum(max(len(cell) for cell in column) + 2 for column in zip(header, *rows))
     Console(highlight=False, width=max(Console().width, needed)).print(table)
+
+
+def print_json(what: Any) -> None:
+    """Print one JSON document on stdout, and nothing else."""
+    import json
+
+    print(json.dumps(what, indent=1, allow_nan=False))

@@ -25,7 +25,14 @@ from boltzspike.diagnostics.estimates import (
     pairs_error,
     standard_error,
 )
-from boltzspike.diagnostics.hypotheses import BiasBound, TargetTest, bias_bound, joint_test, mean_test
+from boltzspike.diagnostics.hypotheses import (
+    BiasBound,
+    TargetTest,
+    bias_bound,
+    joint_test,
+    mean_test,
+    two_sample_test,
+)
 from boltzspike.diagnostics.modes import Mixing, SampleLikelihood, basins, mixing, nearest, sample_likelihood
 from boltzspike.diagnostics.temperature import Temperature, likely_temperature, pseudo_temperature
 from boltzspike.diagnostics.verdict import Verdict, judge
@@ -74,4 +81,5 @@ __all__ = [
     "pseudo_temperature",
     "sample_likelihood",
     "standard_error",
+    "two_sample_test",
 ]

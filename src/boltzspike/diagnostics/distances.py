@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from boltzspike.diagnostics.estimates import MIN_BLOCKS
 from boltzspike.errors import ValidationError, require
@@ -84,7 +84,7 @@ def distances_of_blocks(per_block: Array, target: Array, *, confidence: float = 
         Of the intervals.
     """
     require(target.shape == per_block.shape[1:], "target", f"of shape {per_block.shape[1:]}", target.shape)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(per_block) - 1))
+    quantile = float(stdtrit(len(per_block) - 1, (1 + confidence) / 2))
 
     def estimated(name: str, of: Callable[[Array, Array], tuple[float, float]], *, root: bool = False) -> Distance:
         value, floor, bias, error = _jackknifed(per_block, of)
@@ -112,7 +112,7 @@ def moment_error(
         return float(np.mean((mean - truth) ** 2)), float(np.mean(variance))
 
     value, floor, bias, error = _jackknifed(per_block, squared)
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(per_block) - 1))
+    quantile = float(stdtrit(len(per_block) - 1, (1 + confidence) / 2))
     found = np.array([value, floor, bias, bias - quantile * error, bias + quantile * error])
     fields = dict(zip(_FIELDS, map(float, np.sqrt(np.maximum(found, 0)))))
     return Distance(name=f"RMS error of {of}", **fields, confidence=confidence)

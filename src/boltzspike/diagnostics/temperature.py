@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
-from scipy.special import expit
+from scipy import optimize
+from scipy.special import expit, stdtr
 
 from boltzspike.diagnostics.estimates import blocks, standard_error
 from boltzspike.errors import ValidationError, require
@@ -138,5 +138,5 @@ def pseudo_temperature(states: Array, machine: Machine) -> Temperature:
 
 
 def _temperature(beta: float, error: float, number: int, method: str) -> Temperature:
-    p_value = float(2 * stats.t.sf(abs(beta - 1) / error, number - 1)) if error > 0 else float(beta == 1)
+    p_value = float(2 * stdtr(number - 1, -abs(beta - 1) / error)) if error > 0 else float(beta == 1)
     return Temperature(beta=beta, error=error, p_value=p_value, method=method)

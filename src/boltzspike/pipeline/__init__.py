@@ -11,6 +11,7 @@ from boltzspike.pipeline.responses import burst_statistics, calibrate, calibrate
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
 from boltzspike.pipeline.sampling import sample
 from boltzspike.pipeline.translations import calibrate_network, error_budget, tune, with_network, working_point
+from boltzspike.pipeline.until import sample_until
 
 __all__ = [
     "ABSTRACT",
@@ -25,6 +26,7 @@ __all__ = [
     "reference",
     "response",
     "sample",
+    "sample_until",
     "tune",
     "with_network",
     "working_point",

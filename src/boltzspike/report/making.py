@@ -151,6 +151,8 @@ def run(result: Result, command: Sequence[str] | None) -> Section:
         ["versions", ", ".join(f"{name} {number}" for name, number in how["versions"].items())],
         ["machine", how["machine"]],
     ]
+    if "until" in how:
+        rows.insert(0, ["sampled until", f"{how['until']}: {'reached' if how['reached'] else 'not reached'}"])
     if "stretch_ms" in how:
         begin, end = how["stretch_ms"]
         rows.insert(
