@@ -1,4 +1,5 @@
 import io
+import itertools
 import sys
 import types
 
@@ -128,5 +129,5 @@ def test_runs_that_go_on_until_something_is_reached_are_watched_as_one():
     result = bs.sample_until(MACHINE, "ess>1e9", duration=4000, chains=16, rule="psp", progress=Seeing())
     parts, counts = seen[::2], seen[1::2]
     assert counts[-1] == (4000, 4000)
-    assert all(earlier.stop == later.start for earlier, later in zip(parts, parts[1:]))
+    assert all(earlier.stop == later.start for earlier, later in itertools.pairwise(parts))
     assert (parts[-1].stop - parts[0].start) * 0.1 == pytest.approx(result.configuration["sampled_ms"])
