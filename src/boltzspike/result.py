@@ -487,6 +487,7 @@ class Result:
 
         write_report(self, path, title=title, force=force)
 
+
 def _energies(machine: Machine, states: Array) -> Array:
     """Return the energies of states (chains, draws, units), some draws at a time: as float64 they are large."""
     plain = machine.to_boltzmann()
