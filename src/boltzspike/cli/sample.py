@@ -13,6 +13,7 @@ import typer
 from boltzspike.cli.options import (
     Chains,
     Clamp,
+    Cluster,
     Dt,
     Duration,
     EngineOption,
@@ -27,6 +28,7 @@ from boltzspike.cli.options import (
     Threads,
 )
 from boltzspike.cli.reading import (
+    engine_at,
     parse_clamp,
     parse_evidence,
     parse_evidence_course,
@@ -79,6 +81,7 @@ def sample(
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
+    cluster: Cluster = None,
     record: Annotated[
         str, typer.Option(help="states: of every draw; moments or joint: counts, in memory that does not grow.")
     ] = "states",
@@ -134,7 +137,7 @@ def sample(
         print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
         stopped = None
         run: Any = pipeline.sample if until is None else functools.partial(pipeline.sample_until, until=until)
-        with terminal_bar("sampling") as progress:
+        with terminal_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
             try:
                 result = run(
                     machine,
@@ -144,7 +147,7 @@ def sample(
                     seed=seed,
                     rule=read_rule(rule),
                     synapse=read_synapse(plasticity),
-                    engine=engine,
+                    engine=runs_on,
                     dt=dt,
                     clamp=parse_clamp(clamp),
                     clamping=clamping,
