@@ -127,3 +127,16 @@ def test_pairs_and_marginals_of_the_target_pass(neural, target):
     pairs = diagnostics.mean_test(diagnostics.block_pairs(states), moments.pairs[above], of="pairs")
     assert pairs.p_value > 1e-3
     assert pairs.dimensions == 10
+
+
+def test_the_degrees_of_freedom_are_those_of_the_eigenvalues(rng):
+    """Two directions of variances 1 and 1/4: (sum lambda)^2 / sum lambda^2 = 1.25^2 / 1.0625."""
+    p = np.full(4, 0.25)
+    directions = 0.01 * np.array([[1, -1, 0, 0], [0, 0, 0.5, -0.5]])
+    inverse = []
+    for _ in range(300):
+        found = diagnostics.joint_test(p + rng.normal(size=(64, 2)) @ directions, p)
+        inverse.append(1 / float(found.method.split()[1]))
+    # a ratio of estimates is biased by some 1/blocks
+    truth = 1.0625 / 1.25**2
+    assert abs(np.mean(inverse) - truth) < 4 * np.std(inverse) / np.sqrt(300) + 3 / 64
