@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import boltzspike as bs
+from boltzspike import pictures
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -83,3 +84,22 @@ def test_high_conductance_writes_its_figure_and_the_papers_claim(tmp_path):
     # away from it the reset decides
     assert rms["at threshold", 0.5] == pytest.approx(0.0071, abs=0.0004)
     assert rms["one sigma below", 0.5] > 0.05
+
+
+@pytest.mark.slow
+def test_the_gallery_draws_every_picture(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "gallery.py"), "--quick", "-o", str(tmp_path / "made")],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    drawn = sorted((tmp_path / "made").glob("*.png"))
+    assert [f"wrote {path}" for path in drawn] == sorted(done.stdout.splitlines())
+    calls = (EXAMPLES / "gallery.py").read_text()
+    for name in pictures.__all__:
+        assert f"pictures.{name}(" in calls, f"the gallery leaves out {name}"
+    for path in drawn:
+        pixels = matplotlib.image.imread(path)[..., :3].min(axis=-1)
+        assert min(pixels.shape) > 150
+        assert (pixels < 0.98).mean() > 0.005
+        assert np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).min() == 1, path

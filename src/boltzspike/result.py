@@ -416,6 +416,7 @@ class Result:
         share = (stop - start) / recorded
         configuration = {
             **self.configuration,
+            "stretch_ms": [start, stop],
             "sampled_ms": stop - start,
             "wall_seconds": self.configuration["wall_seconds"] * share,
         }
@@ -479,6 +480,12 @@ class Result:
         from boltzspike.files import save
 
         save(self, path, force=force)
+
+    def report(self, path: str | PathLike[str], *, title: str | None = None, force: bool = False) -> None:
+        """Write one self-contained HTML page: the question, the answer, whether to trust it, how it was made."""
+        from boltzspike.report import write_report  # a listed exception, as ``save``
+
+        write_report(self, path, title=title, force=force)
 
 
 def _energies(machine: Machine, states: Array) -> Array:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,7 +38,12 @@ from boltzspike.cli.reading import (
     read_synapse,
     read_target,
 )
-from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_budget, print_json, progress_bar
+from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_budget, print_json
+from boltzspike.progress import terminal_bar
+
+if TYPE_CHECKING:
+    from boltzspike.result import Result
+    from boltzspike.translation.budget import Budget
 
 NOT_REACHED = 3
 """Exit code where what --until asks for was not reached."""
@@ -96,6 +101,12 @@ def sample(
     ] = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML page to write: answer, trust, how it was made; with pictures.", show_default=False
+        ),
+    ] = None,
     output: Output = None,
     force: Force = False,
     as_json: Json = False,
@@ -114,6 +125,8 @@ def sample(
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if output is not None:
             check_writable(output, force=force)
+        if report is not None:
+            _check_report(report, changing=bool(evidence_at), force=force)
         machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
         settling = parse_time(settle, "settle")
         biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
@@ -124,7 +137,7 @@ def sample(
         print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
         stopped = None
         run: Any = pipeline.sample if until is None else functools.partial(pipeline.sample_until, until=until)
-        with progress_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
+        with terminal_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
             try:
                 result = run(
                     machine,
@@ -163,13 +176,42 @@ def sample(
             if stopped is None:
                 raise
             print(f"too short for a table ({error})")
-        if budget and stopped is None:
-            print_budget(result.error_budget(threads=threads))
+        shares = result.error_budget(threads=threads) if budget and stopped is None else None
+        if shares is not None:
+            print_budget(shares)
         if output is not None:
             print(f"wrote {output}")
+        if report is not None:
+            _write_report(result, report, shares, force=force)
     if as_json:
         print_json(result.summary())
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)
     if until is not None and not result.configuration["reached"]:
         raise typer.Exit(NOT_REACHED)
+
+
+def _check_report(path: Path, *, changing: bool, force: bool) -> None:
+    """Raise before any work is done if the page can't be made or can't go there."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.files import check_writable
+    from boltzspike.report.page import require_packages
+
+    require_packages()
+    check_writable(path, force=force)
+    if changing:
+        raise ValidationError("report: is about one question; leave it out, or --evidence-at")
+
+
+def _write_report(result: Result, path: Path, budget: Budget | None, *, force: bool) -> None:
+    from boltzspike.errors import ValidationError
+    from boltzspike.report import write_report
+
+    try:
+        write_report(result, path, command=["boltzspike", *sys.argv[1:]], budget=budget, force=force)
+    except ValidationError as error:
+        if not result.configuration["partial"]:
+            raise
+        print(f"too short for a report ({error})")
+    else:
+        print(f"wrote {path}")

@@ -1,13 +1,10 @@
-"""Tables and progress on the terminal."""
+"""Tables on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from boltzspike.pipeline import Progress
     from boltzspike.posterior import PosteriorResult
     from boltzspike.result import Result
     from boltzspike.translation.budget import Budget
@@ -151,21 +148,3 @@ def print_json(what: Any) -> None:
     import json
 
     print(json.dumps(what, indent=1, allow_nan=False))
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
-    """Show a bar on a terminal's stderr, nothing where it is none."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

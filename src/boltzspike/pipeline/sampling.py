@@ -7,6 +7,7 @@ import os
 import platform
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from boltzspike.pipeline.running_networks import (
 from boltzspike.pipeline.translations import relaxation_time, translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
+from boltzspike.progress import notebook_bar
 from boltzspike.result import Result
 from boltzspike.samples import Record
 from boltzspike.translation import Translation
@@ -144,7 +146,7 @@ def sample(
     threads
         ``None``: all cores.
     progress
-        Called now and then with (steps done, steps in all).
+        Called now and then with (steps done, steps in all); ``None``: a bar in a notebook that has tqdm.
 
     Returns
     -------
@@ -215,7 +217,7 @@ def sample(
     relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
     if relaxation is not None:
         relaxation *= calibration.neuron.tau_refrac
-        if burn_in + duration < SLOW_MIXING * relaxation:
+                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax; burn-in and "
             warnings.warn(
                 f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax, and burn-in and "
                 f"run, {burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay near "
@@ -224,7 +226,8 @@ def sample(
                 stacklevel=2,
             )
     try:
-        samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
+        with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
+            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume)
     except Stopped as stop:
         samples, how, stopped = stop.samples, stop.how, stop
     if translation is None:

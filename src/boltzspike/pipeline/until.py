@@ -16,6 +16,7 @@ from boltzspike.errors import Interrupted, ValidationError, require
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.pipeline.sampling import sample
 from boltzspike.result import Result
+from boltzspike.running import Watcher
 from boltzspike.samples import Samples
 
 LOOKS = 7
@@ -142,6 +143,8 @@ def _from(progress: Any, begin: float, end: float, duration: float) -> Any:
     def report(steps: int, of: int) -> None:
         progress(round(begin + steps / of * (end - begin)), round(duration))
 
+    if isinstance(progress, Watcher):
+        report.watch = progress.watch  # type: ignore[attr-defined]  # a function that is a Watcher too
     return report
 
 
