@@ -105,8 +105,8 @@ def test_saving_what_was_read_changes_nothing(stored, result, tmp_path):
 def test_a_posterior_of_a_bayesian_network_comes_back_as_one(tmp_path):
     network = bs.networks.asia()
     result = bs.sample(
-        network, evidence={"dysp": "yes"}, likelihoods={"smoke": {"yes": 0.8, "no": 0.3}}, duration=500, chains=16,
-        engine="gibbs",
+        network, evidence={"dysp": "yes"}, likelihoods={"smoke": {"yes": 0.8, "no": 0.3}}, duration=2000,
+        chains=16, engine="gibbs",
     )  # fmt: skip
     result.save(tmp_path / "r.nc")
     back = bs.read(tmp_path / "r.nc")

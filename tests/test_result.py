@@ -120,7 +120,7 @@ def test_all_that_is_recorded_comes_back_from_a_file(sampled, tmp_path):
         states_every=20, spikes=True, voltages=(2,), occupancy=True, pairs_every=50, joint=(0, 1, 2),
         intervals=Bins(width=5, number=30, gap=2, longest=6), energy=energy,
     )  # fmt: skip
-    result = sampled(record, duration=50)
+    result = sampled(record, duration=100)
     result.save(tmp_path / "r.nc")
     again = bs.read(tmp_path / "r.nc").samples
     samples = result.samples

@@ -39,7 +39,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         Naming the file, and the field or position at which it is at fault.
     """
     path = Path(path)
-    if path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES):
+    if is_zarr(path):
         return _read_result(path, "zarr")
     try:
         with path.open("rb") as file:
@@ -53,6 +53,11 @@ def read(path: str | os.PathLike[str]) -> Any:
     if head.lstrip().startswith(b"{"):
         return _read_json(path)
     return _read_text(path)
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether this is a zarr folder."""
+    return any((path / name).is_file() for name in _ZARR_FILES)
 
 
 MAX_TEXT = 2**25
@@ -214,7 +219,7 @@ def _save_zarr(tree: Any, path: Path, *, force: bool) -> None:
         import zarr  # noqa: F401  # xarray's own message does not say what to install
     except ImportError:
         raise MissingDependency('a .zarr result needs zarr: pip install "boltzspike[zarr]"') from None
-    if path.exists() and not (path.is_dir() and any((path / name).is_file() for name in _ZARR_FILES)):
+    if path.exists() and not is_zarr(path):
         raise ValidationError(f"{path}: exists already and is no zarr folder; it is not replaced")
     check_writable(path, force=force, folder=True)
     try:

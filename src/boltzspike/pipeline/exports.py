@@ -51,15 +51,15 @@ def read(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    A machine, network, calibration or response curve (JSON, or npz for machines), a result (netCDF, or an exported
-    folder that was run), or what ``docs/models.md`` and ``docs/interop.md`` name.
+    A machine, network, calibration or response curve (JSON, or npz for machines), a result (netCDF, zarr, or an
+    exported folder that was run), or what ``docs/models.md`` and ``docs/interop.md`` name.
 
     Raises
     ------
     ValidationError
         Naming the file, and the field or position at which it is at fault.
     """
-    if Path(path).is_dir():
+    if Path(path).is_dir() and not files.is_zarr(Path(path)):
         from boltzspike.export.reading import read_run
 
         return read_run(path)
