@@ -217,11 +217,11 @@ def sample(
     relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
     if relaxation is not None:
         relaxation *= calibration.neuron.tau_refrac
-                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax; burn-in and "
+        if burn_in + duration < SLOW_MIXING * relaxation:
             warnings.warn(
-                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax, and burn-in and "
-                f"run, {burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay near "
-                "where they began",
+                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax; burn-in and run, "
+                f"{burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay near where "
+                "they began",
                 BoltzspikeWarning,
                 stacklevel=2,
             )
