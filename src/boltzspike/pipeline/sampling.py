@@ -219,8 +219,8 @@ def sample(
         relaxation *= calibration.neuron.tau_refrac
         if burn_in + duration < SLOW_MIXING * relaxation:
             warnings.warn(
-                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax; burn-in and run, "
-                f"{burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay near where "
+                f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, "
+                f"{burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay where "
                 "they began",
                 BoltzspikeWarning,
                 stacklevel=2,
