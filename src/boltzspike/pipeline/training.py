@@ -150,7 +150,7 @@ class SpikingChains:
         _, biases = model.plain()
         p = 1 / (1 + np.exp(-np.clip(biases, -30, 30)))
         recent = (rng.random((max(256, chains), model.n_units)) < p).astype(np.int8)
-        runner = self._runner(self.translation(model, recent))
+        runner = self.runner(self.translation(model, recent))
         state = runner.init(seed=seed, chains=chains)
         steps = max(round(self.burn_in / self.dt), self.tau)
         samples, state = runner.run(state, steps, Record(states_every=self.tau))
@@ -177,7 +177,7 @@ class SpikingChains:
     def draws(self, translation: Translation, state: State, steps: int, key: Key) -> tuple[Array, State]:
         """Return the states (chains, steps, n) of the chains, a refractory period apart, and the state after."""
         if self.hardware.spike_loss == 0:
-            runner = self._runner(translation)
+            runner = self.runner(translation)
             samples, after = runner.run(
                 _from_arrays(state, runner), steps * self.tau, Record(states_every=self.tau)
             )
@@ -246,7 +246,8 @@ class SpikingChains:
         delays = self.hardware.delays(network.n_units, self.dt)
         return network if delays is None else dataclasses.replace(network, delays=delays)
 
-    def _runner(self, translation: Translation) -> Any:
+    def runner(self, translation: Translation) -> Any:
+        """Return the network of a translation, ready to run; nothing is compiled again."""
         return self.engine.prepare(self._values(translation))
 
     def _values(self, translation: Translation) -> Program:

@@ -26,17 +26,23 @@ def log_weights(model: Model, visible: Array) -> Array:
 
 
 def pseudo_likelihood(model: Model, visible: Array) -> float:
-    """Return the mean over samples of ``sum_i log p(v_i | all other visible units)``, in nats."""
+    """Return the mean over samples of ``pseudo_likelihoods``."""
+    return float(pseudo_likelihoods(model, visible).mean())
+
+
+def pseudo_likelihoods(model: Model, visible: Array) -> Array:
+    """Return ``sum_i log p(v_i | all other visible units)`` of each sample, (m,), nats."""
     v, weights = np.asarray(visible, dtype=np.float32), model.weights.astype(np.float32)
-    total = 0.0
+    found = np.empty(len(v))
     for start in range(0, len(v), _BLOCK):
         block = v[start : start + _BLOCK]
         field = block @ weights + model.hidden_biases.astype(np.float32)
         step = 1 - 2 * block
         flipped = _softplus(field[:, None, :] + step[:, :, None] * weights).sum(axis=2, dtype=np.float64)
         now = _softplus(field).sum(axis=1, dtype=np.float64)
-        total += float(log_expit(now[:, None] - flipped - step * model.visible_biases).sum())
-    return total / len(v)
+        log_p = log_expit(now[:, None] - flipped - step * model.visible_biases)
+        found[start : start + _BLOCK] = log_p.sum(axis=1)
+    return found
 
 
 def _softplus(x: Array) -> Array:

@@ -38,7 +38,7 @@ class Sampler(Protocol):
         ...
 
     def given(self, model: Model, visible: Array, state: State, key: Key) -> tuple[Statistics, State]:
-        """Return the statistics of the data phase: visible units at each row of ``visible``, float32 (m, visible)."""
+        """Return the statistics of the data phase: visible units at each row of ``visible``, float32."""
         ...
 
     def free(
