@@ -26,7 +26,7 @@ from boltzspike.translation import translate
 from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
 
 InferenceEngine = Literal["exact", "gibbs", "lif"]
-_POINT_CHAINS, _POINT_SWEEPS = 64, 30
+_POINT_CHAINS, _POINT_SWEEPS = 64, 12
 
 
 def infer(
