@@ -3,7 +3,8 @@
 The evidence sets of each network are: none, and states of one to three variables that a draw from the network
 showed, so that they are as likely as evidence is. Errors are over all states of all variables not observed.
 
-python benchmarks/bayes.py [--rule NAME] [--route NAME] [--duration MS] [--queries N] [--compile-only NETWORK ...]
+python benchmarks/bayes.py [--engine NAME] [--rule NAME] [--route NAME] [--duration MS] [--queries N]
+    [--compile-only NETWORK ...]
 """
 
 import argparse
@@ -66,8 +67,9 @@ def spiking(arguments):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", bs.BoltzspikeWarning)
                 result = bs.sample(
-                    compiled, duration=arguments.duration, chains=arguments.chains, rule=arguments.rule, seed=1
-                )
+                    compiled, duration=arguments.duration, chains=arguments.chains, rule=arguments.rule, seed=1,
+                    engine=arguments.engine,
+                )  # fmt: skip
             error = off(result)
             errors.append(error)
             noise += [e for states in result.posterior_error().values() for e in states.values()]
@@ -112,6 +114,7 @@ def compiling(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rule", help="translation rule; default: the best")
+    parser.add_argument("--engine", default="numba", help="numba, or gibbs and buesing: without membranes")
     parser.add_argument("--route", default="fitted", help="fitted, monomials or assignments")
     parser.add_argument("--bound", type=float, default=bs.compile_bayes.__kwdefaults__["bound"])
     parser.add_argument("--depth", type=float, help="impossible combinations get exp(-depth)")

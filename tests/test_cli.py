@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.cli import parse_clamp, parse_time
+from boltzspike.cli.reading import parse_clamp, parse_time
 from boltzspike.errors import ValidationError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.cli import parse_evidence
+from boltzspike.cli.reading import parse_evidence
 from boltzspike.errors import ValidationError
 from boltzspike.samples import PackedStates
 

@@ -20,6 +20,7 @@ from boltzspike.errors import (
     UnsupportedFeature,
     ValidationError,
 )
+from boltzspike.inputs import Initial
 from boltzspike.model import networks, presets
 from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
 from boltzspike.model.bayesnet import BayesianNetwork
@@ -54,6 +55,7 @@ __all__ = [
     "CalibrationError",
     "Compiled",
     "CurrentLIF",
+    "Initial",
     "Interrupted",
     "MissingDependency",
     "NetworkCalibration",

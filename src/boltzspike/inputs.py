@@ -1,6 +1,6 @@
 """What a network may have beyond constant, private, Poisson input, on the time grid: courses, a pool, drawn times.
 
-``Courses``: inputs that change in time. ``Pool``: background sources that units share, drawn or replayed.
+``Initial``: where a run starts. ``Courses``: inputs that change in time. ``Pool``: background sources that units share, drawn or replayed.
 ``RefractoryLaw``: refractory periods that are drawn. All arrays are read-only and in fixed units (ms, mV, uS, nA).
 """
 
@@ -26,6 +26,21 @@ MAX_CHANGING_EVENTS = 500.0
 """Events a step of a source whose rate changes: its counts are drawn by summing the Poisson law from 0."""
 NORMAL_REACH = 6.0
 """Standard deviations within which a normal refractory period is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Initial:
+    """Where a run starts. Shapes: (units,) for all chains alike, or (chains, units).
+
+    A last spike has the effect that it would have had in a run: its unit is refractory for the rest of its period
+    (the mean one, where periods are drawn), its trace is in the synaptic variables of its targets, and what is
+    still under way arrives. Spikes before that one are taken to be long ago.
+    """
+
+    v: Array | None = None
+    """Membrane potentials, mV; None: v_reset."""
+    last_spike: Array | None = None
+    """Step of each unit's last spike, -1 or less (-1: z has just become 1); None: no unit has spiked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,11 @@ class PosteriorResult(Result):
     def decoded(self) -> Array:
         """States of all variables, int16 (chains, draws, variables); -1 where the units show none."""
         return self.compiled.decode(self.z)
+
+    def _given(self, evidence: Mapping[Any, Any], clamp: Mapping[int, int]) -> PosteriorResult:
+        observed = {**self.compiled.evidence, **self.bayesian_network.evidence_indices(evidence)}
+        compiled = dataclasses.replace(self.compiled, evidence=observed)
+        return dataclasses.replace(self, compiled=compiled, clamp=dict(clamp))
 
     def posterior(self) -> dict[str, dict[str, float]]:
         """Return the sampled posterior, ``[variable][state]``, over the draws in which the variable has one."""

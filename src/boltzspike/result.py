@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -258,6 +259,65 @@ class Result:
         return plots.plot_probabilities(
             labels, per_block.mean(axis=0), diagnostics.standard_error(per_block), exact_joint, log=True, ax=ax
         )
+
+    def during(self, start: float, stop: float) -> Self:
+        """Return the draws between two times in ms from the beginning of the recording, as a result of their own.
+
+        Of a result with recorded states; what else was recorded stays behind.
+        """
+        self._need_states("during")
+        assert self.samples.packed is not None
+        first, dt = self.samples.start, self.samples.dt
+        recorded = (self.samples.stop - first) * dt
+        inside = 0 <= start < stop <= recorded * (1 + 1e-12)
+        require(inside, "during", f"within 0 .. {recorded:g} ms", (start, stop))
+        steps = first + round(start / dt), first + round(stop / dt)
+        every = round(self.configuration["draw_every_ms"] / dt)
+        # draw k is the state after step (first // every + 1 + k) every - 1
+        draws = slice(*(step // every - first // every for step in steps))
+        bits = self.samples.packed.bits[:, draws]
+        require(bits.shape[1] > 0, "during", f"long enough for a draw ({every * dt:g} ms)", (start, stop))
+        packed = dataclasses.replace(self.samples.packed, bits=bits)
+        share = (stop - start) / recorded
+        configuration = {
+            **self.configuration,
+            "sampled_ms": stop - start,
+            "wall_seconds": self.configuration["wall_seconds"] * share,
+        }
+        samples = Samples(start=steps[0], stop=steps[1], dt=dt, packed=packed)
+        return dataclasses.replace(self, samples=samples, configuration=configuration)
+
+    def episodes(self, *, settle: float = 0.0) -> list[tuple[float, float, Self]]:
+        """Return (start, stop, result) for each stretch of constant evidence of ``sample(evidence_course=...)``.
+
+        Parameters
+        ----------
+        settle
+            Time in ms after each change whose draws are left out, while the network forgets the evidence before.
+
+        Returns
+        -------
+        Each result has the evidence of its stretch, so that its exact posterior is the one to compare with. Times
+        in ms from the beginning of the recording; ``start`` is that of the change, ``settle`` not yet added.
+        """
+        course = self.configuration.get("evidence_course")
+        if course is None:
+            raise ValidationError("episodes: the evidence did not change; sample(evidence_course=...) changes it")
+        require(settle >= 0, "settle", ">= 0 ms", settle)
+        recorded = (self.samples.stop - self.samples.start) * self.samples.dt
+        changes = [(time, evidence, {int(k): v for k, v in clamp}) for time, evidence, clamp in course]
+        if changes[0][0] > 0:
+            changes.insert(0, (0.0, {}, {}))
+        ends = [*(time for time, _, _ in changes[1:]), recorded]
+        return [
+            (time, end, self.during(time + settle, end)._given(evidence, {**self.clamp, **clamp}))
+            for (time, evidence, clamp), end in zip(changes, ends)
+            if time < recorded
+        ]
+
+    def _given(self, evidence: Mapping[Any, Any], clamp: Mapping[int, int]) -> Self:
+        """Return the result with this evidence, as given and by units."""
+        return dataclasses.replace(self, clamp=dict(clamp))
 
     @property
     def speed(self) -> float:

@@ -8,8 +8,8 @@ from scipy.sparse import csr_array
 
 import boltzspike as bs
 from boltzspike.engines import REGISTRY, get_engine
-from boltzspike.engines.start import Initial
 from boltzspike.errors import ValidationError
+from boltzspike.inputs import Initial
 from boltzspike.program import compile_program
 from boltzspike.samples import Record, Samples
 from boltzspike.theory.membrane import membrane_statistics

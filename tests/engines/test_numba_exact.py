@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 import boltzspike as bs
 from boltzspike.engines.numba.exact import ExactRunner
 from boltzspike.engines.reference import ReferenceRunner
-from boltzspike.engines.start import Initial
+from boltzspike.inputs import Initial
 from boltzspike.program import compile_program
 from boltzspike.samples import Record
 

@@ -87,6 +87,23 @@ class Compiled:
     auxiliaries: tuple[Auxiliary, ...]
     report: Report
 
+    def clamp_of(self, evidence: Evidence) -> dict[int, int]:
+        """Return what further evidence says about the units, ``{index in the machine: 0 or 1}``.
+
+        For evidence that comes and goes in one run: ``compile_bayes`` absorbs what holds all the time.
+        """
+        clamp: dict[int, int] = {}
+        for v, state in self.network.evidence_indices(evidence).items():
+            name, possible = self.network.names[v], self.simplified.allowed[v]
+            label = self.network.states[v][state]
+            if v not in self.encodings:
+                raise ValidationError(f"evidence[{name!r}]: the variable has no units: it follows from others")
+            at = np.flatnonzero(possible == state)
+            require(len(at) == 1, f"evidence[{name!r}]", "a state that is possible here", label)
+            encoding = self.encodings[v]
+            clamp |= zip(encoding.units, map(int, encoding.patterns()[at[0]]))
+        return clamp
+
     def decode(self, z: Array) -> Array:
         """Return the variables' states from the units', shape (..., variables) from (..., units).
 

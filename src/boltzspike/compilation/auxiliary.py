@@ -201,8 +201,13 @@ def by_fit(
             problem.bound *= 2
             guesses = [best, problem.with_low_orders(_embedded(exact, units))]
         else:
-            fresh = [_first_guess(len(units), start, rng) for start in range(starts)]
-            guesses = [problem.with_low_orders(np.concatenate([rows, row])) for row in fresh]
+            # where many will be needed, a third more at a time: one by one would take minutes
+            number = 1 if few else 1 + len(rows) // (3 * (len(units) + 1))
+            more = [
+                np.concatenate([_first_guess(len(units), start, rng) for _ in range(number)])
+                for start in range(starts)
+            ]
+            guesses = [problem.with_low_orders(np.concatenate([rows, new])) for new in more]
         tried = [_levenberg_marquardt(problem, guess, tolerance) for guess in guesses]
         good = [x for x in tried if problem.error(x) < tolerance]
         # of several good ones the weakest couplings: they translate best
@@ -268,22 +273,20 @@ class _Problem:
         rows, excess, errors = x[self.n_low :], self.excess(x), self.misfit(x)
         return float(errors @ errors + _BOUND_COST**2 * excess @ excess + _RIDGE**2 * rows @ rows)
 
-    def normal_equations(self, x: Array) -> tuple[Array, Array]:
-        """Return J^T J and J^T r."""
+    def linearised(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return J (K, parameters), the diagonal that bound and ridge add to J^T J, and half the gradient."""
         rows = x[self.n_low :]
         slope = expit(self.drives(x))
         inner = (slope[:, :, None] * self.settings[:, None, :]).reshape(len(self.settings), -1)
         errors = self.misfit(x)
         columns = np.concatenate([self.low, inner], axis=1)
         columns *= np.where(self.impossible & (errors == 0), 0.0, self.weight)[:, None]
-        normal, gradient = columns.T @ columns, columns.T @ errors
         excess = self.excess(x)
-        normal[np.diag_indices(len(x))] += _BOUND_COST**2 * (excess > 0)
-        gradient += _BOUND_COST**2 * excess * np.sign(x)
-        diagonal = np.arange(self.n_low, len(x))
-        normal[diagonal, diagonal] += _RIDGE**2
+        diagonal = _BOUND_COST**2 * (excess > 0)
+        diagonal[self.n_low :] += _RIDGE**2
+        gradient = columns.T @ errors + _BOUND_COST**2 * excess * np.sign(x)
         gradient[self.n_low :] += _RIDGE**2 * rows
-        return normal, gradient
+        return columns, diagonal, gradient
 
     def with_low_orders(self, rows: Array) -> Array:
         """Return x for given auxiliaries, the terms of order <= 2 at their best (impossible settings as given)."""
@@ -300,10 +303,11 @@ def _levenberg_marquardt(problem: _Problem, start: Array, tolerance: float) -> A
     """
     x, cost, damping = start, problem.cost(start), 1e-2
     for _ in range(_MAX_STEPS):
-        normal, gradient = problem.normal_equations(x)
-        scale = np.diag(np.diagonal(normal) + 1e-9)
+        columns, diagonal, gradient = problem.linearised(x)
+        scale = np.sum(columns**2, axis=0) + diagonal + 1e-9
+        step_of = _few_settings if len(columns) < len(x) else _few_parameters
         for _ in range(_MAX_TRIALS):
-            tried = x - np.linalg.solve(normal + damping * scale, gradient)
+            tried = x - step_of(columns, diagonal + damping * scale, gradient)
             tried_cost = problem.cost(tried)
             if tried_cost < cost:
                 break
@@ -315,6 +319,22 @@ def _levenberg_marquardt(problem: _Problem, start: Array, tolerance: float) -> A
         if gained < _LEAST_GAIN * cost or problem.error(x) < tolerance:
             return x
     return x
+
+
+def _few_parameters(columns: Array, diagonal: Array, gradient: Array) -> Array:
+    """Return ``(J^T J + diag)^-1 gradient``."""
+    normal = columns.T @ columns
+    normal[np.diag_indices(len(normal))] += diagonal
+    return np.asarray(np.linalg.solve(normal, gradient))
+
+
+def _few_settings(columns: Array, diagonal: Array, gradient: Array) -> Array:
+    """Return the same by Woodbury's identity: the system solved is as large as there are settings."""
+    scaled = columns / diagonal
+    inner = scaled @ columns.T
+    inner[np.diag_indices(len(inner))] += 1.0
+    direct = gradient / diagonal
+    return np.asarray(direct - scaled.T @ np.linalg.solve(inner, columns @ direct))
 
 
 def _embedded(auxiliaries: Sequence[Auxiliary], units: Monomial) -> Array:

@@ -10,7 +10,7 @@ from boltzspike.program import Program
 from boltzspike.samples import Record, Samples
 
 if TYPE_CHECKING:
-    from boltzspike.engines.start import Initial
+    from boltzspike.inputs import Initial
 
 State = Any
 """What a runner needs to go on: opaque to all but the engine that made it."""

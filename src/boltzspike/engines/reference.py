@@ -13,7 +13,8 @@ import numpy as np
 
 from boltzspike import streams
 from boltzspike.engines import check_features
-from boltzspike.engines.start import Initial, start
+from boltzspike.engines.start import start
+from boltzspike.inputs import Initial
 from boltzspike.program import FREE, Program, positive
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 

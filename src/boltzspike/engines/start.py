@@ -8,25 +8,11 @@ from typing import Any
 import numpy as np
 
 from boltzspike.errors import require
+from boltzspike.inputs import Initial
 from boltzspike.program import Program
 
 Array = np.ndarray
 LONG_AGO = -(2**40)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Initial:
-    """Where a run starts. Shapes: (units,) for all chains alike, or (chains, units).
-
-    A last spike has the effect that it would have had in a run: its unit is refractory for the rest of its period
-    (the mean one, where periods are drawn), its trace is in the synaptic variables of its targets, and what is
-    still under way arrives. Spikes before that one are taken to be long ago.
-    """
-
-    v: Array | None = None
-    """Membrane potentials, mV; None: v_reset."""
-    last_spike: Array | None = None
-    """Step of each unit's last spike, -1 or less (-1: z has just become 1); None: no unit has spiked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

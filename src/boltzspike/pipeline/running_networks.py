@@ -18,6 +18,7 @@ from boltzspike.errors import (
     ValidationError,
     require,
 )
+from boltzspike.inputs import Initial
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import is_sparse
 from boltzspike.model.network import SpikingNetwork
@@ -53,6 +54,7 @@ def run_network(
     *,
     burn_in: float,
     clamp: dict[int, int] | None = None,
+    initial: Initial | None = None,
     progress: Progress | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
@@ -64,7 +66,7 @@ def run_network(
         threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
         shortest=program.shortest_refractory, delay=program.delay_steps,
         synapses=program.weights.nnz if is_sparse(program.weights) else None, progress=progress,
-        identity=(engine, program), checkpoint=checkpoint, resume=resume,
+        identity=(engine, program), initial=initial, checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def advance(
     identity: tuple[str, Any],
     delay: int = 1,
     synapses: int | None = None,
+    initial: Initial | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
@@ -109,10 +112,11 @@ def advance(
     runner = prepare()
     with stop_requests() as requests:
         # a first pass of no steps compiles what is to be recorded
-        fresh = runner.init(seed=seed, chains=chains)
+        start = {} if initial is None else {"initial": initial}
+        fresh = runner.init(seed=seed, chains=chains, **start)
         runner.run(fresh, 0, record)
         if resume is None:
-            discarded = round(burn_in / dt / least) * least
+            discarded = discarded_steps(burn_in, dt, least)
             _, state = in_chunks(runner, fresh, discarded, Record(), least=least, requests=requests)
         else:
             state = checkpoints.read_state(resume, runner, *identity, like=fresh)
@@ -178,6 +182,11 @@ def sample_abstract(
         longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, (weights, biases)),
         checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
+
+
+def discarded_steps(burn_in: float, dt: float, least: int) -> int:
+    """Return the steps of a burn-in, a multiple of the longer of refractory period and time between draws."""
+    return round(burn_in / dt / least) * least
 
 
 def whole(number: object) -> bool:

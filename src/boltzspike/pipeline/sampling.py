@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,19 @@ from boltzspike.errors import (
     require,
 )
 from boltzspike.gathered import MAX_JOINT_UNITS
+from boltzspike.inputs import Initial
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import Machine, clamp_indices
+from boltzspike.model.schedule import Course, Piecewise, Wave
 from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline.changing import EvidenceCourse, clamp_course, evidence_by_unit, extended
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import (
     ABSTRACT,
     Progress,
     Stopped,
     check_dt,
+    discarded_steps,
     run_network,
     sample_abstract,
 )
@@ -58,6 +62,11 @@ def sample(
     burn_in: float = 1000.0,
     draw_every: float | None = None,
     record: str | Record = "states",
+    evidence_course: EvidenceCourse | None = None,
+    schedule: Course | Sequence[Course] = (),
+    shared: Any = (),
+    delays: Any = None,
+    initial: Initial | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     threads: int | None = None,
@@ -107,6 +116,18 @@ def sample(
         duration: ``"moments"``, for ``marginals`` (of each chain, every step counts) and ``pairs`` (draws of all
         chains); ``"joint"``, also for ``joint`` and ``kl_divergence`` (of each chain, every step counts; at most
         24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
+    evidence_course
+        Evidence that changes: (time in ms, evidence from then on) with rising times; ``clamp`` of a machine or
+        ``evidence`` of a Bayesian network, by clamped neurons. What holds all the time goes to ``clamp`` or
+        ``evidence``. The parts: ``result.episodes()``.
+    schedule
+        ``Piecewise`` and ``Wave``: biases, background rates or clamps that change, by units of the target. Times,
+        as those of ``evidence_course``, count from the end of the burn-in.
+    shared, delays
+        As in ``SpikingNetwork``: background that units share (one row of weights a simulated unit), a delay for
+        each synapse.
+    initial
+        Where the run starts; ``None``: at rest.
     checkpoint
         File for the state at the end of the run, also of one that was interrupted.
     resume
@@ -154,19 +175,34 @@ def sample(
     if clamping == "spikes" and engine not in ABSTRACT:
         conditioned, free = machine, np.arange(machine.n_units)
     plain = conditioned.to_boltzmann()
-    every, translation, stopped = None, None, None
+    changes = None
+    if evidence_course is not None:
+        require(engine not in ABSTRACT, "evidence_course", f"left out with the engine {engine!r}", "changes")
+        changes = evidence_by_unit(compiled or machine, evidence_course, clamped)
+        place = {int(unit): k for k, unit in enumerate(free)}
+        moving = [(time, {place[unit]: value for unit, value in given.items()}) for time, given in changes]
+        courses = [schedule] if isinstance(schedule, Piecewise | Wave) else list(schedule)
+        schedule = [*courses, clamp_course(plain, moving)]
+    every, translation, network, stopped = None, None, None, None
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
         require(record == "states", "record", f"'states' with the engine {engine!r}", record)
+        neural = {"schedule": schedule, "shared": shared, "delays": delays, "initial": initial}
+        for name, value in neural.items():
+            wanted = f"left out with the engine {engine!r}, which has no neurons"
+            require(value is None or (isinstance(value, tuple | list) and not value), name, wanted, value)
         tau = calibration.neuron.tau_refrac
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
         translation = translation_of(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
         every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
         kept = _record(record, every, plain.n_units)
+        longest = round(calibration.neuron.tau_refrac / dt)
+        shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
+        network = extended(translation.network, schedule=schedule, shared=shared, delays=delays, shift=shift)
         run = functools.partial(
-            run_network, translation.network, duration, chains, dt, seed, engine, threads, kept,
-            clamp=clamped if clamping == "spikes" else None,
+            run_network, network, duration, chains, dt, seed, engine, threads, kept,
+            clamp=clamped if clamping == "spikes" else None, initial=initial,
         )  # fmt: skip
     try:
         samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
@@ -192,6 +228,7 @@ def sample(
         "dt_ms": dt,
         "draw_every_ms": draw_every,
         "clamping": clamping,
+        **({} if changes is None else {"evidence_course": _documented(evidence_course, changes)}),
         **how,
         "versions": {
             "boltzspike": version("boltzspike"),
@@ -202,7 +239,7 @@ def sample(
     }
     fields: dict[str, Any] = {
         "machine": machine, "clamp": clamped, "calibration": None if translation is None else calibration,
-        "network": None if translation is None else translation.network, "translation": translation,
+        "network": network, "translation": translation,
         "samples": samples, "simulated": free, "configuration": configuration,
     }  # fmt: skip
     result = Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
@@ -210,6 +247,14 @@ def sample(
         message = f"{stopped}; this exception's .result holds what was sampled"
         raise Interrupted(message, signal=stopped.signal, result=result) from None
     return result
+
+
+def _documented(course: EvidenceCourse | None, changes: Sequence[tuple[float, Mapping[int, int]]]) -> list[Any]:
+    """Return (time, evidence as given, clamps by unit), of plain types."""
+    return [
+        [time, {str(name): value for name, value in given.items()}, [list(pair) for pair in clamp.items()]]
+        for (_, given), (time, clamp) in zip(course or (), changes)
+    ]
 
 
 def _record(record: str | Record, every: int, units: int) -> Record:

@@ -14,7 +14,8 @@ import numba
 import numpy as np
 
 from boltzspike import streams
-from boltzspike.engines.start import Initial, start
+from boltzspike.engines.start import start
+from boltzspike.inputs import Initial
 from boltzspike.program import FREE, Program
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, gathering, in_passes
 from boltzspike.simd import instruction_set

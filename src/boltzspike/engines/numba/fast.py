@@ -20,8 +20,9 @@ from boltzspike.engines.numba.gather import PassGatherer
 from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, ROW, Block, Output, Tables, V
 from boltzspike.engines.numba.scaled import Layout, layout_of, scale, unsupported
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
-from boltzspike.engines.start import LONG_AGO, Initial, start
+from boltzspike.engines.start import LONG_AGO, start
 from boltzspike.gathered import JointOccupancy
+from boltzspike.inputs import Initial
 from boltzspike.program import FREE, Program
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, in_passes
 from boltzspike.simd import LANES, instruction_set

@@ -1,0 +1,37 @@
+"""The command line: parse, call the pipeline, write. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from boltzspike.cli.doctor import doctor
+from boltzspike.cli.responses import calibrate, design, response
+from boltzspike.cli.sample import sample
+from boltzspike.cli.tune import tune
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Neural sampling with leaky integrate-and-fire neurons in the high-conductance state.",
+)
+for command in (sample, tune, calibrate, design, response, doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr and exit code 2, a warning one line."""
+    from boltzspike.errors import BoltzspikeError
+
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    try:
+        app(standalone_mode=True)
+    except BoltzspikeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

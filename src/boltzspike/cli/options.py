@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        help="Boltzmann machine, RBM or Bayesian network: any format of docs/models.md.", show_default=False
+    ),
+]
+NeuronOption = Annotated[str, typer.Option(help="Preset (S1, S2, S5a, thesis, dodo) or a calibration file.")]
+Clamp = Annotated[list[str], typer.Option(help="Evidence NAME=0 or NAME=1; may be repeated.", show_default=False)]
+Evidence = Annotated[
+    list[str],
+    typer.Option(
+        help="Evidence about a Bayesian network, VARIABLE=STATE,...; may be repeated.", show_default=False
+    ),
+]
+Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e4ms or 2min.")]
+Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
+Dt = Annotated[float, typer.Option(help="Time step in ms.")]
+EngineOption = Annotated[str, typer.Option(help="numba, numba-exact, reference; sample: gibbs, buesing.")]
+Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
+Plot = Annotated[Path | None, typer.Option(help="Picture to draw (.png, .svg, .pdf).", show_default=False)]
+ControlOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Bias variable: v_rest, i_offset, or balance (of excitation and inhibition in the background); "
+        "default: the preset's.",
+        show_default=False,
+    ),
+]
+GridDt = Annotated[
+    float | None,
+    typer.Option(
+        "--dt",
+        help="Time step in ms, of a simulation (default 0.1) or for which the density is to hold (default: "
+        "continuous time).",
+        show_default=False,
+    ),
+]
+
+SHOWN_UNITS = 20
+Plasticity = Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")]

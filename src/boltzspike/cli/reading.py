@@ -1,0 +1,173 @@
+"""From what was typed to what the pipeline takes; errors name the argument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from boltzspike.calibration import Calibration
+    from boltzspike.compilation import Compiled
+    from boltzspike.model.boltzmann import Machine
+    from boltzspike.model.synapse import Synapse
+    from boltzspike.translation import Translation
+
+
+def parse_time(text: str, where: str) -> float:
+    """Return a time in ms from ``100s``, ``5e4ms``, ``2min`` or ``1h``."""
+    from boltzspike.errors import ValidationError
+
+    for suffix, factor in (("ms", 1.0), ("min", 6e4), ("s", 1e3), ("h", 3.6e6)):
+        if text.strip().endswith(suffix):
+            try:
+                return float(text.strip().removesuffix(suffix)) * factor
+            except ValueError:
+                break
+    raise ValidationError(f"{where}: must be a number with a unit (ms, s, min or h), such as 100s, got {text!r}")
+
+
+def parse_clamp(items: list[str]) -> dict[int | str, int]:
+    """Return ``{name: value}`` from ``NAME=0`` and ``NAME=1``; several may share an item, parted by commas."""
+    from boltzspike.errors import ValidationError
+
+    clamp: dict[int | str, int] = {}
+    for item in (part for text in items for part in text.split(",")):
+        name, equals, value = item.rpartition("=")
+        if not equals or value not in ("0", "1") or not name:
+            raise ValidationError(f"clamp: must be NAME=0 or NAME=1, got {item!r}")
+        if name in clamp:
+            raise ValidationError(f"clamp[{name!r}]: must be given once, got twice")
+        clamp[name] = int(value)
+    return clamp
+
+
+def parse_evidence(items: list[str]) -> dict[str, str]:
+    """Return ``{variable: state}`` from ``VARIABLE=STATE``; several may share an item, parted by commas.
+
+    A comma belongs to a state's name where no ``=`` follows it before the next one.
+
+    Examples
+    --------
+    >>> parse_evidence(["dysp=yes,xray=no", "age=[0,5)"])
+    {'dysp': 'yes', 'xray': 'no', 'age': '[0,5)'}
+    """
+    from boltzspike.errors import ValidationError
+
+    parts: list[str] = []
+    for text in items:
+        first = True
+        for part in text.split(","):
+            if "=" in part or first:
+                parts.append(part)
+            else:
+                parts[-1] += f",{part}"
+            first = False
+    evidence: dict[str, str] = {}
+    for part in parts:
+        variable, equals, state = part.partition("=")
+        if not (variable and equals and state):
+            raise ValidationError(f"evidence: must be VARIABLE=STATE, got {part!r}")
+        if variable in evidence:
+            raise ValidationError(f"evidence[{variable!r}]: must be given once, got twice")
+        evidence[variable] = state
+    return evidence
+
+
+def parse_evidence_course(items: list[str], target: object) -> list[tuple[float, dict[Any, Any]]] | None:
+    """Return ``[(time in ms, evidence)]`` from ``TIME:NAME=VALUE,...``, by time; ``None`` of none."""
+    from boltzspike.compilation import Compiled
+    from boltzspike.errors import ValidationError
+
+    course = []
+    for item in items:
+        time, colon, given = item.partition(":")
+        if not colon:
+            raise ValidationError(f"evidence-at: must be TIME:NAME=VALUE,..., got {item!r}")
+        parse: Any = parse_evidence if isinstance(target, Compiled) else parse_clamp
+        course.append((parse_time(time, "evidence-at"), parse([given]) if given.strip() else {}))
+    return sorted(course, key=lambda pair: pair[0]) or None
+
+
+def read_neuron(name: str, control: str | None) -> tuple[Any, Any, Any]:
+    """Return the neuron, background and bias variable of a preset or of a calibration file."""
+    from boltzspike.model import presets
+
+    source = presets.preset(name) if _is_preset(name) else _calibration_file(name)
+    return source.neuron, source.background, control or source.control
+
+
+def read_calibration(name: str) -> Calibration:
+    """Return the calibration of a preset, from theory, or the one in a file of that name."""
+    from boltzspike.pipeline import calibrate
+
+    if not _is_preset(name):
+        return _calibration_file(name)
+    cell, background, control = read_neuron(name, None)
+    return calibrate(cell, background, control=control)
+
+
+def _is_preset(name: str) -> bool:
+    """Tell a preset's name, or what can be no file either and is best answered with the presets' names."""
+    from boltzspike.model import presets
+
+    return name in presets.ALL or not Path(name).is_file()
+
+
+def read_machine(path: Path) -> Machine:
+    """Return the machine in a file."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+    from boltzspike.pipeline import read
+
+    machine = read(path)
+    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
+        raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+    return machine
+
+
+def read_target(path: Path, evidence: dict[str, str], *, route: str, encoding: str) -> Machine | Compiled:
+    """Return the machine in a file, or the Bayesian network in it compiled under the evidence."""
+    from boltzspike.compilation import compile_bayes
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.bayesnet import BayesianNetwork
+    from boltzspike.pipeline import read
+
+    if isinstance(network := read(path), BayesianNetwork):
+        compiled = compile_bayes(network, evidence, route=route, encoding=encoding)
+        print(compiled.report)
+        return compiled
+    if evidence:
+        raise ValidationError("evidence: is for Bayesian networks; a machine takes --clamp NAME=0 or NAME=1")
+    return read_machine(path)
+
+
+def read_rule(rule: str | None) -> str | Translation | None:
+    """Return a rule's name as it is, and the translation in a file of that name."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.pipeline import read
+    from boltzspike.translation import RULES, Translation
+
+    if rule is None or rule in RULES or not Path(rule).exists():
+        return rule
+    translation = read(rule)
+    if not isinstance(translation, Translation):
+        raise ValidationError(f"{rule}: must be a translation, got a {type(translation).__name__}")
+    return translation
+
+
+def _calibration_file(path: str) -> Calibration:
+    from boltzspike.calibration import Calibration
+    from boltzspike.errors import ValidationError
+    from boltzspike.pipeline import read
+
+    calibration = read(path)
+    if not isinstance(calibration, Calibration):
+        raise ValidationError(f"{path}: must be a calibration, got a {type(calibration).__name__}")
+    return calibration
+
+
+def read_synapse(plasticity: str) -> Synapse:
+    """Return the recurrent synapse of that name."""
+    from boltzspike.model.synapse import Synapse
+
+    return Synapse(plasticity=plasticity)  # type: ignore[arg-type]  # validated there

@@ -1,0 +1,146 @@
+"""boltzspike sample."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzspike.cli.options import (
+    Chains,
+    Clamp,
+    Dt,
+    Duration,
+    EngineOption,
+    Evidence,
+    Force,
+    Model,
+    NeuronOption,
+    Output,
+    Plasticity,
+    Seed,
+    Threads,
+)
+from boltzspike.cli.reading import (
+    parse_clamp,
+    parse_evidence,
+    parse_evidence_course,
+    parse_time,
+    read_calibration,
+    read_rule,
+    read_synapse,
+    read_target,
+)
+from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_budget, progress_bar
+
+
+def sample(
+    model: Model,
+    clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    evidence: Evidence = [],  # noqa: B006
+    evidence_at: Annotated[
+        list[str],
+        typer.Option(
+            help="Evidence that holds from a time on, 20s:NAME=VALUE,... (20s: alone lifts it); repeatable.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006  # Typer copies it
+    settle: Annotated[str, typer.Option(help="Time left out after each --evidence-at.")] = "200ms",
+    route: Annotated[
+        str, typer.Option(help="How a Bayesian network is compiled: fitted, monomials, assignments.")
+    ] = "fitted",
+    encoding: Annotated[
+        str, typer.Option(help="Of variables of many states: one-hot, domain-wall, bits.")
+    ] = "one-hot",
+    duration: Duration = "100s",
+    chains: Chains = 64,
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    rule: Annotated[
+        str | None,
+        typer.Option(help="Translation rule, psp or learned, or a tuned file.", show_default=False),
+    ] = None,
+    plasticity: Plasticity = "renewing",
+    clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
+    engine: EngineOption = "numba",
+    dt: Dt = 0.1,
+    burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
+    threads: Threads = None,
+    record: Annotated[
+        str, typer.Option(help="states: of every draw; moments or joint: counts, in memory that does not grow.")
+    ] = "states",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File for the state at the end, to resume from.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the same run to go on from.", show_default=False)
+    ] = None,
+    all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
+    budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer.
+
+    Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial;
+    the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing.
+    """
+    from boltzspike import pipeline
+    from boltzspike.compilation import Compiled
+    from boltzspike.errors import Interrupted, ValidationError
+    from boltzspike.files import check_writable
+
+    if output is not None:
+        check_writable(output, force=force)
+    machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
+    settling = parse_time(settle, "settle")
+    biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
+    calibration = read_calibration(neuron)
+    regime = calibration.verdict.regime
+    by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
+    n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
+    print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+    stopped = None
+    with progress_bar("sampling") as progress:
+        try:
+            result = pipeline.sample(
+                machine,
+                calibration=calibration,
+                duration=biological,
+                chains=chains,
+                seed=seed,
+                rule=read_rule(rule),
+                synapse=read_synapse(plasticity),
+                engine=engine,
+                dt=dt,
+                clamp=parse_clamp(clamp),
+                clamping=clamping,
+                evidence_course=parse_evidence_course(evidence_at, machine),
+                burn_in=discarded,
+                record=record,
+                checkpoint=checkpoint,
+                resume=resume,
+                threads=threads,
+                progress=progress,
+            )
+        except Interrupted as stop:
+            result, stopped = stop.result, stop
+    if output is not None:
+        result.save(output, force=force)
+    if stopped is not None:
+        done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
+        print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
+    try:
+        print_answer(result, all_units=all_units, settle=settling)
+    except ValidationError as error:
+        if stopped is None:
+            raise
+        print(f"too short for a table ({error})")
+    if budget and stopped is None:
+        print_budget(result.error_budget(threads=threads))
+    if output is not None:
+        print(f"wrote {output}")
+    if stopped is not None:
+        raise typer.Exit(128 + stopped.signal)

@@ -1,0 +1,164 @@
+"""Tables and progress on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from boltzspike.pipeline import Progress
+    from boltzspike.posterior import PosteriorResult
+    from boltzspike.result import Result
+    from boltzspike.translation.budget import Budget
+
+SHOWN_UNITS = 20
+
+
+def print_answer(result: Result, *, all_units: bool, settle: float = 0.0) -> None:
+    """Print what was sampled, for each stretch of constant evidence by itself; ``settle`` in ms."""
+    from boltzspike.posterior import PosteriorResult
+
+    show: Any = print_posterior if isinstance(result, PosteriorResult) else print_result
+    course = result.configuration.get("evidence_course")
+    if course is None:
+        show(result, all_units=all_units)
+        return
+    given = {
+        time: ", ".join(f"{name}={value}" for name, value in evidence.items()) for time, evidence, _ in course
+    }
+    for start, stop, part in result.episodes(settle=settle):
+        print(f"\nfrom {start / 1e3:g} to {stop / 1e3:g} s, given {given.get(start) or 'nothing more'}:")
+        show(part, all_units=all_units)
+
+
+def print_result(result: Result, *, all_units: bool) -> None:
+    """Print the marginals beside the reference, D_KL, effective samples and speed."""
+    import numpy as np
+
+    p, error, effective = result.marginals(), result.marginals_error(), result.effective_samples()
+    truth = result.reference()
+    order = result.free
+    name = "exact" if truth.exact else "Gibbs"
+    header = ["unit", "sampled", "+-", name, *([] if truth.exact else ["+-"]), "difference"]
+    shown = order
+    if len(order) > SHOWN_UNITS and not all_units:
+        distance = np.abs(p - truth.marginals)
+        shown = np.sort(order[np.argsort(-distance[order], kind="stable")[:SHOWN_UNITS]])
+    rows = []
+    for k in shown:
+        row = [result.names[k], f"{p[k]:.4f}", f"{error[k]:.4f}", f"{truth.marginals[k]:.4f}"]
+        row += [] if truth.exact else [f"{truth.error[k]:.4f}"]
+        rows.append([*row, f"{p[k] - truth.marginals[k]:+.4f}"])
+    print_table(header, rows)
+    if len(shown) < len(order):
+        print(f"({len(shown)} of {len(order)} free units, those farthest from {name}; --all shows every one)")
+    noise = np.sqrt(np.mean(error[order] ** 2 + truth.error[order] ** 2))
+    difference = np.sqrt(np.mean((p[order] - truth.marginals[order]) ** 2))
+    print(
+        f"marginals: RMS difference from {name} {difference:.4f}, of which sampling noise {noise:.4f} "
+        f"({'exact' if truth.exact else 'reference'} by {truth.method})"
+    )
+    if len(order) <= SHOWN_UNITS and _has_joint(result):
+        d = result.kl_divergence()
+        print(
+            f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
+            f"bias {d.bias:.3g} +- {d.error:.1g}; D_KL(exact || sampled) = {d.reverse:.3g}; "
+            f"{d.unseen} of {2 ** len(order)} states never seen (probability {d.unseen_probability:.2g})"
+        )
+    moving = effective[order][np.isfinite(effective[order])]
+    constant = len(order) - len(moving)
+    if len(moving):
+        print(f"effective samples: {moving.min():.0f} (least) .. {np.median(moving):.0f} (median)", end="")
+        print(f"; {constant} unit(s) never changed" if constant else "")
+    _print_speed(result)
+
+
+def _print_speed(result: Result) -> None:
+    how = result.configuration
+    print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
+    print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
+    print(f"engine: {how['engine']}, {how['approximation']}")
+
+
+def _has_joint(result: Result) -> bool:
+    """Tell whether what was recorded gives D_KL with an error."""
+    from boltzspike.diagnostics import MIN_BLOCKS
+
+    counted = result.samples.gathered.joint
+    return result.samples.packed is not None or (counted is not None and len(counted.steps) >= MIN_BLOCKS)
+
+
+def print_budget(budget: Budget) -> None:
+    """Print where D_KL comes from."""
+    rows = [[share.cause, f"{share.value:+.5f}", f"{share.error:.5f}"] for share in budget.shares]
+    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", ""])
+    rows.append(["bias of D_KL, as measured", f"{budget.bias:+.5f}", f"{budget.bias_error:.5f}"])
+    rows.append(["sampling noise (floor)", f"{budget.floor:+.5f}", ""])
+    print_table(["where D_KL comes from", "share", "+-"], rows)
+
+
+def print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
+    """Print the posterior of each variable beside the exact one, and how well the modes mix."""
+    import numpy as np
+
+    sampled, error, truth = result.posterior(), result.posterior_error(), result.exact_posterior()
+    off = {v: max(abs(sampled[v][s] - truth[v][s]) for s in sampled[v]) if truth else 0.0 for v in sampled}
+    shown = list(sampled)
+    if len(shown) > SHOWN_UNITS and not all_units:
+        kept = sorted(shown, key=lambda v: -off[v])[:SHOWN_UNITS]
+        shown = [v for v in shown if v in kept]
+    rows = []
+    for v in shown:
+        for s, p in sampled[v].items():
+            row = [v, s, f"{p:.4f}", f"{error[v][s]:.4f}"]
+            rows.append([*row, f"{truth[v][s]:.4f}", f"{p - truth[v][s]:+.4f}"] if truth else row)
+    print_table(["variable", "state", "sampled", "+-", *(["exact", "difference"] if truth else [])], rows, words=2)
+    if len(shown) < len(sampled):
+        which = "farthest from exact" if truth else "first"
+        print(f"({len(shown)} of {len(sampled)} variables, those {which}; --all shows every one)")
+    if truth:
+        differences = [abs(sampled[v][s] - truth[v][s]) for v in sampled for s in sampled[v]]
+        print(
+            f"posterior: mean difference from exact {np.mean(differences):.4f}, largest {max(differences):.4f}; "
+            f"log p(evidence) = {result.log_evidence:.4f}"
+        )
+    else:
+        print("exact posterior: out of reach of elimination for this network")
+    invalid = max(result.invalid().values(), default=0.0)
+    if invalid:
+        print(f"draws in which a variable showed no state: at most {invalid:.2g} (left out)")
+    print(f"mixing: {result.mixing()}")
+    _print_speed(result)
+
+
+def print_table(header: list[str], rows: list[list[str]], *, words: int = 1) -> None:
+    """Print columns, the first ``words`` of them left-justified."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for k, title in enumerate(header):
+        table.add_column(title, justify="left" if k < words else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    needed = sum(max(len(cell) for cell in column) + 2 for column in zip(header, *rows))
+    Console(highlight=False, width=max(Console().width, needed)).print(table)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """Show a bar on a terminal's stderr, nothing where it is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

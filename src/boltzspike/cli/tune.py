@@ -1,0 +1,95 @@
+"""boltzspike tune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzspike.cli.options import (
+    Chains,
+    Clamp,
+    Dt,
+    Duration,
+    EngineOption,
+    Force,
+    Model,
+    NeuronOption,
+    Plasticity,
+    Seed,
+    Threads,
+)
+from boltzspike.cli.reading import parse_clamp, parse_time, read_calibration, read_machine, read_synapse
+from boltzspike.cli.showing import progress_bar
+
+
+def tune(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
+    start: Annotated[
+        Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)
+    ] = None,
+    clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            help="Couple units that share a neighbour; default: yes, but not in an RBM.", show_default=False
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Runs at most.")] = 12,
+    tolerance: Annotated[float, typer.Option(help="D_KL at which to stop.")] = 1e-3,
+    duration: Duration = "100s",
+    chains: Chains = 64,
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    plasticity: Plasticity = "renewing",
+    engine: EngineOption = "numba",
+    dt: Dt = 0.1,
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Tune a network in the loop until its moments are the target's; use it by sample --rule FILE.
+
+    The best parameters so far are written after every run, so that an interrupted tuning goes on with --start.
+    """
+    from boltzspike import pipeline
+    from boltzspike.errors import ValidationError
+    from boltzspike.files import check_writable
+    from boltzspike.translation import Translation
+    from boltzspike.translation.tuned import Step
+
+    check_writable(output, force=force)
+    machine = read_machine(model)
+    begin = None
+    if start is not None:
+        begin = pipeline.read(start)
+        if not isinstance(begin, Translation):
+            raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
+    with progress_bar("tuning") as progress:
+
+        def show(number: int, best: Step) -> None:
+            progress(number, steps)
+            print(f"run {number}: D_KL {best.error:.2g} +- {best.standard_error:.1g}", flush=True)
+            best.translation.save(output, force=True)
+
+        tuned = pipeline.tune(
+            machine,
+            calibration=None if begin is not None else read_calibration(neuron),
+            start=begin,
+            synapse=read_synapse(plasticity),
+            clamp=parse_clamp(clamp),
+            fill=fill,
+            steps=steps,
+            tolerance=tolerance,
+            duration=parse_time(duration, "duration"),
+            chains=chains,
+            dt=dt,
+            seed=seed,
+            engine=engine,
+            threads=threads,
+            on_step=show,
+        )
+    tuned.save(output, force=True)
+    print(tuned.notes[-1])
+    print(f"wrote {output}")
