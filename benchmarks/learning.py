@@ -251,8 +251,8 @@ def loop(seeds, quick):
         data = np.repeat(all_states(5), np.round(p * 20000).astype(int), axis=0)
         model = dataclasses.replace(full(5, 0), weights=np.array(target.weights), biases=np.array(target.biases))
         settings = Settings(
-            epochs=5 if quick else 60, batch_size=len(data), chains=64, steps=500, learning_rate=(1.0, 0.1),
-            average=0.9, seed=seed,
+            epochs=5 if quick else 80, batch_size=len(data), chains=64, steps=500, learning_rate=(1.0, 0.05),
+            average=0.95, seed=seed,
         )  # fmt: skip
         chains = SpikingChains(calibration=calibration, threads=1)
         trained = train(model, data, sampler=chains, settings=settings)
@@ -313,7 +313,7 @@ def mixing(seeds, quick):
     calibration = bs.pipeline.with_network(bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background))
     temperatures = tempering.temperature_map(calibration)
     classes = list(IMBALANCED)
-    seconds, chains = (2, 4) if quick else (8, 8)
+    seconds, chains = (2, 4) if quick else (20, 16)
     found: dict[str, dict[str, list]] = {}
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -399,8 +399,11 @@ def _mixers(model, calibration, temperatures, duration, chains, seed):
         made = bs.translate(machine, calibration, synapse=synapse, rule="matched", **at)
         yield f"LIF, depression, tau_rec = {tau_rec:g} ms", states(made.network, 100)
     for hottest, period in ((1.7, 200.0), (2.4, 500.0)):
-        swelling, _ = tempering.tempered(plain, temperatures, hottest=hottest, period=period, duration=duration)
-        yield f"LIF, T to {hottest:g}, {period:g} ms", states(swelling, round(period * 10))
+        z = tempering.run_tempered(
+            plain, temperatures, hottest=hottest, period=period, periods=round(duration / period), chains=chains,
+            seed=seed, threads=1, draws=5,
+        )  # fmt: skip
+        yield f"LIF, T to {hottest:g}, {period:g} ms", z[:, :, :64]
 
 
 def hardware(seeds, quick):

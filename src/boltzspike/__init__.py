@@ -38,6 +38,7 @@ from boltzspike.pipeline import (
     reference,
     response,
     sample,
+    train,
     tune,
 )
 from boltzspike.posterior import PosteriorResult
@@ -87,6 +88,7 @@ __all__ = [
     "reference",
     "response",
     "sample",
+    "train",
     "translate",
     "tune",
 ]

@@ -40,9 +40,9 @@ def test_training_in_spikes_learns_and_goes_on_bit_for_bit(data_phase, tmp_path)
     run = lambda epochs, **files: train(
         model, data, settings=Settings(epochs=epochs, batch_size=8, steps=5, learning_rate=1.0), **spiking, **files
     )
-    whole = run(60)
-    run(10, checkpoint=tmp_path / "c.npz")
-    rest = run(60, resume=tmp_path / "c.npz")
+    whole = run(40)
+    run(4, checkpoint=tmp_path / "c.npz")
+    rest = run(40, resume=tmp_path / "c.npz")
     np.testing.assert_array_equal(rest.model.weights, whole.model.weights)
     p = exact_joint(whole.model.machine()).reshape(16, -1).sum(axis=1)
     # chance is 1/8 for the two patterns together
@@ -64,7 +64,7 @@ def test_a_translation_trained_on_hardware_learns_away_the_fixed_pattern():
         np.fill_diagonal(moments := found.couplings.copy(), found.units)
         return np.abs(moments - wanted).max()
 
-    settings = Settings(epochs=100, batch_size=100, steps=10, chains=64, learning_rate=(1.0, 0.05))
+    settings = Settings(epochs=60, batch_size=100, steps=10, chains=64, learning_rate=(1.0, 0.05))
     unaware = train(full(3, 0, data=data), data, sampler="exact", settings=settings).model
     aware = train(full(3, 0, data=data), data, sampler="lif", settings=settings, hardware=hardware).model
     assert gap(unaware) > 0.1

@@ -10,6 +10,7 @@ from boltzspike.pipeline.references import reference
 from boltzspike.pipeline.responses import burst_statistics, calibrate, calibrate_many, design, response
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
 from boltzspike.pipeline.sampling import sample
+from boltzspike.pipeline.training import train
 from boltzspike.pipeline.translations import calibrate_network, error_budget, tune, with_network, working_point
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "reference",
     "response",
     "sample",
+    "train",
     "tune",
     "with_network",
     "working_point",

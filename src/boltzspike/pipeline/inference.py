@@ -5,14 +5,17 @@ Every row of evidence is a run of its own with the same seed: what is said about
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from boltzspike.calibration import Calibration
 from boltzspike.errors import UnsupportedFeature, require
-from boltzspike.model.boltzmann import BoltzmannMachine, Machine
+from boltzspike.files import writing
+from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine
 from boltzspike.model.description import Array
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import check_dt
@@ -21,7 +24,7 @@ from boltzspike.pipeline.translations import with_network
 from boltzspike.samples import Record
 from boltzspike.theory.exact import exact_marginals_given
 from boltzspike.training.hardware import Hardware
-from boltzspike.training.models import LABEL, binary
+from boltzspike.training.models import HIDDEN, LABEL, binary
 from boltzspike.translation import translate
 from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
 
@@ -156,6 +159,31 @@ class _Spiking:
         occupancy = samples.gathered.occupancy
         assert occupancy is not None
         return np.asarray(occupancy.shares(1).mean(axis=(0, 1)))
+
+
+def held_label(machine: Machine, label: int) -> dict[int | str, int]:
+    """Return the clamp that holds one label unit at 1 and the others at 0."""
+    units = label_units(machine)
+    require(0 <= label < len(units), "label", f"in 0 .. {len(units) - 1}", label)
+    return {unit: int(k == label) for k, unit in enumerate(units)}
+
+
+def last_states(machine: Machine, states: Array) -> dict[str, Array]:
+    """Return what chains (chains, draws, n) show at their end: pixels and, of a class RBM, the label units."""
+    hidden = [name.startswith(HIDDEN) for name in machine.names or ()]
+    visible = hidden.index(True) if True in hidden else len(hidden)
+    if isinstance(machine, RestrictedBoltzmannMachine):
+        visible = machine.n_visible
+    last = states[:, -1, :visible]
+    labels = [k for k, name in enumerate(machine.names or ()) if name.startswith(LABEL)]
+    first = labels[0] if labels else visible
+    return {"pixels": last[:, :first]} | ({"label_units": last[:, first:]} if labels else {})
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], *, force: bool) -> None:
+    """Write arrays to an npz, whole or not at all."""
+    with writing(Path(path), force=force) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def label_units(machine: Machine) -> list[int]:

@@ -276,14 +276,15 @@ def on_hardware(translation: Translation, hardware: Hardware) -> Translation:
     return dataclasses.replace(translation, effective_weights=weights, effective_biases=biases)
 
 
-_RECENT = 1024
+_RECENT, _RECENT_STATES = 2**16, 1024
+"""Numbers, and at least states, kept for the working point: its noise becomes one of the translation."""
 
 
 def _latest(states: Array | None) -> Array:
-    """Return up to so many states of all chains, the last ones."""
+    """Return the last states of all chains."""
     assert states is not None
     chains, _, n = states.shape
-    kept = states[:, -max(_RECENT // chains, 1) :]
+    kept = states[:, -max(max(_RECENT // n, _RECENT_STATES) // chains, 1) :]
     return np.ascontiguousarray(kept.reshape(-1, n))
 
 
