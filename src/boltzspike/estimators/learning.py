@@ -16,7 +16,6 @@ from boltzspike.pipeline.inference import classify, infer
 from boltzspike.pipeline.training import train
 from boltzspike.training.measures import pseudo_likelihoods
 from boltzspike.training.models import Model, binary, class_rbm, one_hot, restricted
-from boltzspike.training.samplers import LayerGibbs
 from boltzspike.training.trainer import Settings, Trained
 
 try:
@@ -168,9 +167,12 @@ class BoltzspikeRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Learner)
         """Return the visible units after one Gibbs step from binary ``v``, int (samples, features)."""
         check_is_fitted(self)
         v = binary(v, "v", self.n_features_in_)
-        start = LayerGibbs().start(self._model, chains=len(v), seed=self.seed_) | {"visible": v}
-        _, state = LayerGibbs().free(self._model, start, (self.seed_, 0, 4), steps=1)
-        return state["visible"].astype(int)
+        rng = np.random.default_rng(self.seed_)
+        hidden = rng.random((len(v), self.n_components)) < expit(
+            v @ self._model.weights + self._model.hidden_biases
+        )
+        on = expit(hidden @ self._model.weights.T + self._model.visible_biases)
+        return (rng.random(on.shape) < on).astype(int)
 
     def score_samples(self, X: Any) -> Array:
         """Return the pseudo-likelihood of each sample, nats: all features, so nothing is drawn."""

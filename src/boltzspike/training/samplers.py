@@ -55,7 +55,7 @@ def rng_of(key: Key) -> np.random.Generator:
 
 def sigma(x: Array) -> Array:
     """Return 1/(1 + exp(-x)) in float32, in place and without warnings at any x."""
-    np.clip(x, -80, 80, out=x)
+    np.maximum(x, np.float32(-80), out=x)
     np.negative(x, out=x)
     np.exp(x, out=x)
     x += np.float32(1)
@@ -71,11 +71,13 @@ class LayerGibbs:
     name = "gibbs"
 
     def start(self, model: Model, *, chains: int, seed: int) -> State:
-        """Start with visible units drawn by their biases."""
+        """Start with visible units drawn by their biases, and hidden units given them."""
         _require_restricted(model, "LayerGibbs")
         rng = rng_of((seed, 0, 2))
         p = expit(model.visible_biases).astype(np.float32)
-        return {"visible": (rng.random((chains, len(p)), dtype=np.float32) < p).astype(np.float32)}
+        v = _drawn(rng, np.broadcast_to(p, (chains, len(p))))
+        weights, _, hidden = _layers(model)
+        return {"visible": v, "hidden": _drawn(rng, sigma(v @ weights + hidden))}
 
     def given(self, model: Model, visible: Array, state: State, key: Key) -> tuple[Statistics, State]:
         """Return the exact statistics: the hidden units are independent."""
@@ -88,14 +90,17 @@ class LayerGibbs:
         """Return the statistics after ``steps`` updates of both layers."""
         weights, visible_biases, hidden_biases = _layers(model)
         rng = rng_of(key)
-        v = state["visible"] if initial is None else initial
-        p = sigma(v @ weights + hidden_biases)
+        h = state["hidden"] if initial is None else _drawn(rng, sigma(initial @ weights + hidden_biases))
         for _ in range(steps):
-            h = (rng.random(p.shape, dtype=np.float32) < p).astype(np.float32)
-            q = sigma(h @ weights.T + visible_biases)
-            v = (rng.random(q.shape, dtype=np.float32) < q).astype(np.float32)
+            v = _drawn(rng, sigma(h @ weights.T + visible_biases))
             p = sigma(v @ weights + hidden_biases)
-        return _statistics(v, p), (state if initial is not None else {"visible": v})
+            h = _drawn(rng, p)
+        return _statistics(v, p), (state if initial is not None else {"visible": v, "hidden": h})
+
+
+def _drawn(rng: np.random.Generator, p: Array) -> Array:
+    """Return states, float32, that are 1 with probabilities p."""
+    return (rng.random(p.shape, dtype=np.float32) < p).astype(np.float32)
 
 
 class Tempered:
@@ -290,8 +295,12 @@ def _layers(model: Model) -> tuple[Array, Array, Array]:
 
 
 def _statistics(visible: Array, hidden: Array) -> Statistics:
-    units = np.concatenate([visible.mean(axis=0), hidden.mean(axis=0)])
-    return Statistics(couplings=visible.T @ hidden / np.float32(len(visible)), units=units)
+    # a product with a vector is several times faster than mean(axis=0)
+    share = np.full(len(visible), 1 / len(visible), dtype=visible.dtype)
+    units = np.concatenate([share @ visible, share @ hidden])
+    couplings = visible.T @ hidden
+    couplings *= share[0]
+    return Statistics(couplings=couplings, units=units)
 
 
 def _require_restricted(model: Model, who: str) -> None:

@@ -69,13 +69,15 @@ class Settings:
     """Weight of ``log p(label | other visible units)`` beside ``log p`` of all: hybrid training of a class RBM."""
     average: float = 0.0
     """Share of the past in the running average of the parameters, which is what is returned; 0: none is taken."""
+    measure_every: int = 1
+    """Epochs between measurements of pseudo-likelihood and reconstruction error; the last is always measured."""
     patience: int | None = None
     """Epochs without a better value of the monitor after which it stops; ``None``: never."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Validate."""
-        for name, least in (("epochs", 1), ("batch_size", 1), ("steps", 1)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("steps", 1), ("measure_every", 1)):
             _require_whole(f"Settings.{name}", getattr(self, name), least)
         for name in ("chains", "patience"):
             if getattr(self, name) is not None:
@@ -121,10 +123,10 @@ class Epoch:
     number: int
     """From 1."""
     learning_rate: float
-    reconstruction: float
-    """Mean squared error of the mean-field reconstruction of training samples."""
+    reconstruction: float | None
+    """Mean squared error of the mean-field reconstruction of training samples; ``None``: not measured."""
     pseudo_likelihood: float | None
-    """Nats a sample, of an RBM on training samples; ``None`` for other machines."""
+    """Nats a sample, of an RBM on training samples; ``None`` for other machines, or not measured."""
     monitor: float | None
     """What early stopping looks at; higher is better."""
     seconds: float
@@ -247,7 +249,7 @@ def train(
                 rows = order[batch * batch_size : (batch + 1) * batch_size]
                 arrays = _updated(model, arrays, data[rows], sampler, settings, rate, update)
                 batch, update = batch + 1, update + 1
-                largest = max(float(np.abs(arrays[name]).max()) for name in ("weights", "biases"))
+                largest = _largest(arrays)
                 if not largest <= LARGEST_PARAMETER:  # also catches NaN
                     raise ValidationError(
                         f"Settings.learning_rate: training diverges at {rate:g}: after update {update} (epoch "
@@ -265,14 +267,15 @@ def train(
             current = _model(model, arrays, "average" if settings.average else "")
             value = None if monitor is None else float(monitor(current))
             shown = data[:_MEASURED]
+            measured = (epoch + 1) % settings.measure_every == 0 or epoch + 1 == settings.epochs
             history.append(
                 Epoch(
                     number=epoch + 1,
                     learning_rate=rate,
                     monitor=value,
                     seconds=seconds,
-                    reconstruction=reconstruction_error(current, shown),
-                    pseudo_likelihood=pseudo_likelihood(current, shown) if model.restricted else None,
+                    reconstruction=reconstruction_error(current, shown) if measured else None,
+                    pseudo_likelihood=pseudo_likelihood(current, shown) if measured and model.restricted else None,
                 )
             )
             epoch, batch, seconds = epoch + 1, 0, 0.0
@@ -302,7 +305,7 @@ def _check_labels(model: Model, data: Array, settings: Settings) -> None:
 def _begin(model: Model, sampler: Sampler, settings: Settings, batch_size: int) -> _Progress:
     chains = settings.chains or batch_size
     arrays = {"weights": np.array(model.weights, dtype=float), "biases": np.array(model.biases, dtype=float)}
-    slots = ["velocity"] if settings.optimizer == "sgd" else ["mean", "square"]
+    slots = ["mean", "square"] if settings.optimizer == "adam" else ["velocity"] if settings.momentum else []
     slots += ["fast"] if settings.method == "fast-pcd" else []
     slots += ["average"] if settings.average else []
     for slot in slots:
@@ -332,6 +335,13 @@ def _kept(arrays: dict[str, Array], settings: Settings) -> str:
     return "average" if settings.average else ""
 
 
+def _largest(arrays: dict[str, Array]) -> float:
+    """Return the largest parameter, or the norm of all where even that is small; NaN where there is one."""
+    flat = [arrays[name].ravel() for name in ("weights", "biases")]
+    norm = float(np.sqrt(sum(values @ values for values in flat)))
+    return norm if norm <= LARGEST_PARAMETER else max(float(np.abs(values).max()) for values in flat)
+
+
 def _updated(
     model: Model, before: dict[str, Array], visible: Array, sampler: Sampler, settings: Settings, rate: float,
     update: int,
@@ -358,8 +368,9 @@ def _updated(
         if settings.method == "fast-pcd":
             arrays[f"fast/{name}"] = _FAST_DECAY * arrays[f"fast/{name}"] + rate * slope
         if settings.optimizer == "sgd":
-            step = settings.momentum * arrays[f"velocity/{name}"] + rate * slope
-            arrays[f"velocity/{name}"] = step
+            step = rate * slope
+            if settings.momentum:
+                step = arrays[f"velocity/{name}"] = settings.momentum * arrays[f"velocity/{name}"] + step
         else:
             step = _adam(arrays, name, slope, rate, update + 1)
         if name == "weights" and settings.weight_decay:
