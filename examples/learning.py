@@ -3,7 +3,7 @@
     python examples/learning.py digits | bars | chain  -o FOLDER [--quick]
 
 Each writes a picture and its numbers, ``digits.png`` and ``digits.json`` and so on. ``digits`` trains a class RBM
-of 64 hidden units on two thirds of scikit-learn's images of 8 x 8 pixels; LIF neurons then draw ten of each kind with
+of 64 hidden units on two thirds of scikit-learn's images of 8 x 8 pixels. LIF neurons then draw ten of each kind,
 the label neurons held, and a classifier that was trained on real images says what it takes them for.
 """
 

@@ -36,6 +36,17 @@ def test_the_learned_rule_leaves_a_tenth_of_the_bias_of_the_psp_rule(seed, s1_ca
     assert divergence.bias < 6 * better.configuration["predicted_d_kl"]
 
 
+def test_weights_far_beyond_the_learned_rules_are_left_to_the_matched_one(s1_calibration):
+    known = with_network(s1_calibration)
+    reach = 1.5 * known.network.max_weight
+    inside, outside = (bs.translate(chain(4, weight), known) for weight in (reach - 0.1, reach + 0.1))
+    assert inside.rule == "learned"
+    assert outside.rule == "matched"
+    assert any("far beyond what the learned rule saw" in text for text in outside.warnings)
+    asked = bs.translate(chain(4, reach + 0.1), known, rule="matched")
+    assert not any("far beyond" in text for text in asked.warnings)
+
+
 def test_tuning_brings_a_chain_of_strong_weights_to_its_target(s1_calibration):
     machine = chain(5, 4.0)
     numbers = []
@@ -160,10 +171,10 @@ def test_too_few_networks_are_refused(s1_calibration):
 
 
 def test_a_target_beyond_the_learned_range_is_warned_of_with_numbers(s1_calibration):
-    machine = chain(4, 9.0)
-    with pytest.warns(BoltzspikeWarning, match=r"largest \|W\| is 9; the learned rule saw up to"):
+    machine = chain(4, 7.0)
+    with pytest.warns(BoltzspikeWarning, match=r"largest \|W\| is 7; the learned rule saw up to"):
         result = bs.sample(machine, calibration=s1_calibration, duration=500)
-    assert any("largest |W| is 9" in text for text in result.configuration["translation"])
+    assert any("largest |W| is 7" in text for text in result.configuration["translation"])
 
 
 def test_the_learned_rule_needs_a_calibration_that_holds_it(s1_calibration):

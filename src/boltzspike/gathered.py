@@ -6,7 +6,8 @@ Counts of consecutive parts of a run add up to those of the whole, bit for bit: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -160,6 +161,25 @@ class Gathered:
         """Return the counts of two consecutive parts of a run."""
         both = {f.name: (getattr(self, f.name), getattr(later, f.name)) for f in fields(self)}
         return Gathered(**{name: None if a is None else a + b for name, (a, b) in both.items()})
+
+    @staticmethod
+    def of_chains(parts: Sequence[Gathered]) -> Gathered:
+        """Return the counts of one run from those of its chains, some at a time and in their order."""
+        first = parts[0]
+        occupancy, joint, intervals, pairs = (
+            [part for part in found if part is not None]
+            for found in zip(*((p.occupancy, p.joint, p.intervals, p.pairs) for p in parts))
+        )
+        chains = lambda found, *names: {n: np.concatenate([getattr(one, n) for one in found]) for n in names}
+        total = lambda found, *names: {n: np.sum([getattr(one, n) for one in found], axis=0) for n in names}
+        if first.intervals is not None:
+            counted = total(intervals, "intervals", "bursts") | chains(intervals, "carried_on", "last_burst")
+        return Gathered(
+            occupancy=replace(first.occupancy, **chains(occupancy, "on")) if first.occupancy else None,
+            joint=replace(first.joint, **chains(joint, "steps")) if first.joint else None,
+            pairs=PairCounts(**total(pairs, "counts"), draws=sum(one.draws for one in pairs)) if pairs else None,
+            intervals=replace(first.intervals, **counted) if first.intervals else None,
+        )
 
 
 def correlations(second: Array) -> Array:

@@ -1,6 +1,7 @@
 """What a network may have beyond constant, private, Poisson input, on the time grid: courses, a pool, drawn times.
 
-``Initial``: where a run starts. ``Courses``: inputs that change in time. ``Pool``: background sources that units share, drawn or replayed.
+``Initial``: where a run starts. ``Courses``: inputs that change in time. ``Pool``: background sources that units
+share, drawn or replayed.
 ``RefractoryLaw``: refractory periods that are drawn. All arrays are read-only and in fixed units (ms, mV, uS, nA).
 """
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -288,6 +288,35 @@ class Samples:
         for part in parts:
             joining.add(part)
         return joining.joined()
+
+
+def of_chains(parts: Sequence[Samples]) -> Samples:
+    """Return a run from the samples of its chains, some at a time and in their order."""
+    first = parts[0]
+
+    def together(arrays: Iterable[Array | None]) -> Array | None:
+        given = [array for array in arrays if array is not None]
+        return np.concatenate(given) if given else None
+
+    bits = together(None if part.packed is None else part.packed.bits for part in parts)
+    spikes = first.spikes
+    if spikes is not None:
+        pieces = [part.spikes for part in parts if part.spikes is not None]
+        earlier = np.cumsum([0, *(piece.n_chains for piece in pieces[:-1])])
+        arrays: dict[str, Any] = {n: together(getattr(p, n) for p in pieces) for n in _BY_SPIKE_OR_CHAIN}
+        arrays["chain"] = np.concatenate([piece.chain + before for piece, before in zip(pieces, earlier)])
+        spikes = dataclasses.replace(spikes, **arrays)
+    return dataclasses.replace(
+        first,
+        packed=None if first.packed is None or bits is None else dataclasses.replace(first.packed, bits=bits),
+        spikes=spikes,
+        voltages=together(part.voltages for part in parts),
+        energies=together(part.energies for part in parts),
+        gathered=Gathered.of_chains([part.gathered for part in parts]),
+    )
+
+
+_BY_SPIKE_OR_CHAIN = ("unit", "step", "before", "drawn", "drawn_before")
 
 
 class Joining:

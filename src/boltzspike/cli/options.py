@@ -50,3 +50,7 @@ GridDt = Annotated[
 
 SHOWN_UNITS = 20
 Plasticity = Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="Dask scheduler, tcp://host:8786, whose workers do the runs.", show_default=False),
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +166,18 @@ def _calibration_file(path: str) -> Calibration:
     if not isinstance(calibration, Calibration):
         raise ValidationError(f"{path}: must be a calibration, got a {type(calibration).__name__}")
     return calibration
+
+
+@contextmanager
+def engine_at(cluster: str | None, engine: str, threads: int | None) -> Iterator[Any]:
+    """Hold the engine of that name, whose chains run on the workers of a Dask cluster if one is given."""
+    if cluster is None:
+        yield engine
+        return
+    from boltzspike.executors import Distributed, dask_executor
+
+    with dask_executor(cluster) as executor:
+        yield Distributed(executor, engine=engine, threads=threads or 1)
 
 
 def read_synapse(plasticity: str) -> Synapse:

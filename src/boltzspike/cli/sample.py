@@ -11,6 +11,7 @@ import typer
 from boltzspike.cli.options import (
     Chains,
     Clamp,
+    Cluster,
     Dt,
     Duration,
     EngineOption,
@@ -24,6 +25,7 @@ from boltzspike.cli.options import (
     Threads,
 )
 from boltzspike.cli.reading import (
+    engine_at,
     parse_clamp,
     parse_evidence,
     parse_evidence_course,
@@ -68,6 +70,7 @@ def sample(
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
+    cluster: Cluster = None,
     record: Annotated[
         str, typer.Option(help="states: of every draw; moments or joint: counts, in memory that does not grow.")
     ] = "states",
@@ -103,7 +106,7 @@ def sample(
     n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
     print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
     stopped = None
-    with progress_bar("sampling") as progress:
+    with progress_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
         try:
             result = pipeline.sample(
                 machine,
@@ -113,7 +116,7 @@ def sample(
                 seed=seed,
                 rule=read_rule(rule),
                 synapse=read_synapse(plasticity),
-                engine=engine,
+                engine=runs_on,
                 dt=dt,
                 clamp=parse_clamp(clamp),
                 clamping=clamping,

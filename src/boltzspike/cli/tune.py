@@ -10,6 +10,7 @@ import typer
 from boltzspike.cli.options import (
     Chains,
     Clamp,
+    Cluster,
     Dt,
     Duration,
     EngineOption,
@@ -20,7 +21,7 @@ from boltzspike.cli.options import (
     Seed,
     Threads,
 )
-from boltzspike.cli.reading import parse_clamp, parse_time, read_calibration, read_machine, read_synapse
+from boltzspike.cli.reading import engine_at, parse_clamp, parse_time, read_calibration, read_machine, read_synapse
 from boltzspike.cli.showing import progress_bar
 
 
@@ -47,6 +48,7 @@ def tune(
     engine: EngineOption = "numba",
     dt: Dt = 0.1,
     threads: Threads = None,
+    cluster: Cluster = None,
     force: Force = False,
 ) -> None:
     """Tune a network in the loop until its moments are the target's; use it by sample --rule FILE.
@@ -66,7 +68,7 @@ def tune(
         begin = pipeline.read(start)
         if not isinstance(begin, Translation):
             raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
-    with progress_bar("tuning") as progress:
+    with progress_bar("tuning") as progress, engine_at(cluster, engine, threads) as runs_on:
 
         def show(number: int, best: Step) -> None:
             progress(number, steps)
@@ -86,7 +88,7 @@ def tune(
             chains=chains,
             dt=dt,
             seed=seed,
-            engine=engine,
+            engine=runs_on,
             threads=threads,
             on_step=show,
         )

@@ -56,8 +56,8 @@ REGISTRY = {
 }
 
 
-def get_engine(name: str, *, threads: int | None = None) -> Engine:
-    """Return the engine of that name; its packages are imported now.
+def get_engine(name: str | Engine, *, threads: int | None = None) -> Engine:
+    """Return the engine of that name; its packages are imported now. An engine is returned as it is.
 
     Parameters
     ----------
@@ -66,6 +66,8 @@ def get_engine(name: str, *, threads: int | None = None) -> Engine:
     threads
         How many threads it may use; ``None``: as many as there are cores. The samples don't depend on it.
     """
+    if not isinstance(name, str):
+        return name
     if name not in REGISTRY:
         raise ValidationError(f"engine: no engine named {name!r}{suggestion(name, REGISTRY)}")
     module, _, attribute = REGISTRY[name].partition(":")

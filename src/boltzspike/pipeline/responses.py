@@ -12,6 +12,7 @@ import numpy as np
 
 from boltzspike.calibration import Calibration, ResponseCurve, calibration_from_curve, control_value
 from boltzspike.diagnostics import BurstStatistics, bursts
+from boltzspike.engines import Engine
 from boltzspike.errors import (
     BoltzspikeError,
     CalibrationError,
@@ -43,7 +44,7 @@ def response(
     chains: int = 16,
     dt: float | None = None,
     seed: int = 1,
-    engine: str = "numba",
+    engine: str | Engine = "numba",
     threads: int | None = None,
 ) -> ResponseCurve:
     """Return p(z=1) against the control variable.
@@ -104,7 +105,7 @@ def burst_statistics(
     chains: int = 16,
     dt: float = 0.1,
     seed: int = 1,
-    engine: str = "numba",
+    engine: str | Engine = "numba",
     threads: int | None = None,
 ) -> BurstStatistics:
     """Simulate one neuron and return the statistics of its inter-spike intervals, bursts and pauses.
@@ -123,7 +124,7 @@ def _uncoupled(
     chains: int,
     dt: float,
     seed: int,
-    engine: str,
+    engine: str | Engine,
     threads: int | None,
 ) -> Spikes:
     """Return the spikes of uncoupled neurons, each under its own background."""
@@ -152,7 +153,7 @@ def calibrate(
     chains: int = 16,
     dt: float | None = None,
     seed: int = 1,
-    engine: str = "numba",
+    engine: str | Engine = "numba",
     threads: int | None = None,
 ) -> Calibration:
     """Return the logistic of a neuron under a background.

@@ -12,7 +12,7 @@ import numpy as np
 from boltzspike import checkpoint as checkpoints
 from boltzspike.calibration import Calibration
 from boltzspike.diagnostics import MIN_BLOCKS
-from boltzspike.engines import get_engine
+from boltzspike.engines import Engine, get_engine
 from boltzspike.errors import (
     Interrupted,
     ValidationError,
@@ -48,7 +48,7 @@ def run_network(
     chains: int,
     dt: float,
     seed: int,
-    engine: str,
+    engine: str | Engine,
     threads: int | None,
     record: Record,
     *,
@@ -66,7 +66,7 @@ def run_network(
         threads, record, burn_in=burn_in, longest=int(program.refractory_steps.max()),
         shortest=program.shortest_refractory, delay=program.delay_steps,
         synapses=program.weights.nnz if is_sparse(program.weights) else None, progress=progress,
-        identity=(engine, program), initial=initial, checkpoint=checkpoint, resume=resume,
+        identity=(engine_name(engine), program), initial=initial, checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
 
 
@@ -182,6 +182,11 @@ def sample_abstract(
         longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, (weights, biases)),
         checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
+
+
+def engine_name(engine: str | Engine) -> str:
+    """Return the name of an engine that is given by name or as it is."""
+    return engine if isinstance(engine, str) else engine.name
 
 
 def discarded_steps(burn_in: float, dt: float, least: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from boltzspike import files
 from boltzspike.calibration import Calibration
 from boltzspike.compilation import Compiled, compile_bayes
+from boltzspike.engines import Engine
 from boltzspike.errors import (
     Interrupted,
     require,
@@ -33,6 +34,7 @@ from boltzspike.pipeline.running_networks import (
     Stopped,
     check_dt,
     discarded_steps,
+    engine_name,
     run_network,
     sample_abstract,
 )
@@ -53,7 +55,7 @@ def sample(
     seed: int = 1,
     rule: str | Translation | None = None,
     synapse: Synapse | None = None,
-    engine: str = "numba",
+    engine: str | Engine = "numba",
     dt: float = 0.1,
     clamp: Mapping[int | str, int] | None = None,
     evidence: Evidence | None = None,
@@ -97,7 +99,8 @@ def sample(
     engine
         ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
         membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order of the updates) and
-        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac.
+        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac. Or an
+        engine, such as ``executors.Distributed``, whose chains run elsewhere.
     dt
         Time step in ms.
     clamp
@@ -224,7 +227,7 @@ def sample(
         "chains": chains,
         "seed": int(seed),
         "record": record if isinstance(record, str) else "chosen",
-        "engine": engine,
+        "engine": engine_name(engine),
         "dt_ms": dt,
         "draw_every_ms": draw_every,
         "clamping": clamping,

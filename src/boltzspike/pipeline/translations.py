@@ -16,6 +16,7 @@ import numpy as np
 from boltzspike import files
 from boltzspike.calibration import Calibration
 from boltzspike.diagnostics import joint, pairs
+from boltzspike.engines import Engine
 from boltzspike.errors import (
     BoltzspikeWarning,
     UnsupportedFeature,
@@ -136,7 +137,7 @@ def calibrate_network(
     chains: int = 64,
     dt: float = 0.1,
     seed: int = 1,
-    engine: str = "numba",
+    engine: str | Engine = "numba",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
@@ -192,7 +193,7 @@ def _states(
     chains: int,
     dt: float,
     seed: int,
-    engine: str,
+    engine: str | Engine,
     threads: int | None,
     burn_in: float,
 ) -> Array:
@@ -220,7 +221,7 @@ def tune(
     chains: int = 64,
     dt: float = 0.1,
     seed: int = 1,
-    engine: str = "numba",
+    engine: str | Engine = "numba",
     threads: int | None = None,
     on_step: Callable[[int, Step], None] | None = None,
 ) -> Translation:

@@ -7,6 +7,7 @@ states_of) -> Translation`` and one line in ``RULES``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -47,18 +48,37 @@ def translate(
         How a rule comes by the states over which it averages: enumeration, or a sampler for large machines.
     """
     synapse = synapse or Synapse()
-    rule = rule or best_rule(calibration, synapse)
+    asked, rule = rule, rule or best_rule(machine, calibration, synapse)
     if rule not in RULES:
         raise ValidationError(f"rule: no translation rule named {rule!r}{suggestion(rule, RULES)}")
-    return RULES[rule](machine, calibration, synapse, states_of)
+    translation = RULES[rule](machine, calibration, synapse, states_of)
+    network = calibration.network
+    if asked is None and rule == "matched" and network is not None and network.synapse == synapse:
+        largest = np.abs(np.asarray(machine.weights)).max()
+        text = (
+            f"largest |W| is {largest:.3g}, far beyond what the learned rule saw ({network.max_weight:.3g}): the "
+            "matched rule was taken; marginals may be off by .02 to .3 (benchmarks/rule_range.py)"
+        )
+        translation = dataclasses.replace(translation, warnings=(*translation.warnings, text))
+    return translation
 
 
-def best_rule(calibration: Calibration, synapse: Synapse) -> str:
-    """Return the name of the best rule that needs no simulation of the target."""
+def best_rule(machine: BoltzmannMachine, calibration: Calibration, synapse: Synapse) -> str:
+    """Return the name of the best rule that needs no simulation of the target.
+
+    The learned one, unless weights are far beyond those it learned from: there its polynomials go astray, and the
+    matched rule, which theory bounds, is off by less.
+    """
     network = calibration.network
     if network is not None and network.synapse == synapse:
-        return "learned"
+        largest = float(np.abs(np.asarray(machine.weights)).max(initial=0.0))
+        if largest <= LEARNED_REACH * network.max_weight or not supports(calibration, synapse):
+            return "learned"
     return "matched" if supports(calibration, synapse) else "psp"
+
+
+LEARNED_REACH = 1.5
+"""Times the largest weight that a learned rule saw: up to here it is the better one (benchmarks/rule_range.py)."""
 
 
 def psp_rule(

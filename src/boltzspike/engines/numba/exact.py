@@ -44,6 +44,8 @@ class ExactState:
     utilization: Array
     under_way: Array
     """(chains, delay + 1, units)."""
+    first_chain: int = 0
+    """Number of the first of these chains, for its random numbers: others may be advanced elsewhere."""
 
 
 class Recurrent(NamedTuple):
@@ -380,6 +382,7 @@ class ExactRunner:
             state.seed, state.step + steps, state.u.copy(), state.excitation.copy(), state.inhibition.copy(),
             state.rising_exc.copy(), state.rising_inh.copy(), state.last_spike.copy(), state.held.copy(),
             state.resources.copy(), state.utilization.copy(), state.under_way.copy(),
+            state.first_chain,
         )  # fmt: skip
         every = record.states_every or 0
         draws = after.step // every - state.step // every if every else 0
@@ -392,7 +395,7 @@ class ExactRunner:
 
         def run_chain(c: int) -> int:
             return _run_chain(
-                c, *seed, state.step, steps,
+                c + state.first_chain, *seed, state.step, steps,
                 after.u[c], after.excitation[c], after.inhibition[c], after.rising_exc[c], after.rising_inh[c],
                 after.last_spike[c], after.held[c], after.resources[c], after.utilization[c], after.under_way[c],
                 p.dt, p.conductance_based, p.alpha, p.clamp,
@@ -418,7 +421,8 @@ class ExactRunner:
         chain = np.repeat(np.arange(len(counts)), counts)
         unit = np.concatenate([row[:count] for row, count in zip(units, counts)]).astype(np.int64)
         step = np.concatenate([row[:count] for row, count in zip(steps, counts)])
-        law, words = self.program.refractory_law, streams.refractory_words(state.seed, chain, unit, step)
+        words = streams.refractory_words(state.seed, chain + state.first_chain, unit, step)
+        law = self.program.refractory_law
         return Spikes(
             chain=chain,
             unit=unit,
