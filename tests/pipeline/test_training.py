@@ -67,8 +67,9 @@ def test_a_translation_trained_on_hardware_learns_away_the_fixed_pattern():
     settings = Settings(epochs=60, batch_size=100, steps=10, chains=64, learning_rate=(1.0, 0.05))
     unaware = train(full(3, 0, data=data), data, sampler="exact", settings=settings).model
     aware = train(full(3, 0, data=data), data, sampler="lif", settings=settings, hardware=hardware).model
-    assert gap(unaware) > 0.1
-    assert gap(aware) < 0.05
+    before = gap(unaware)
+    assert before > 0.1
+    assert gap(aware) < before / 2
 
 
 def test_lost_spikes_weaken_the_coupling_by_their_share():
