@@ -16,7 +16,7 @@ import numpy as np
 
 from boltzspike.calibration import Calibration, NetworkCalibration, ResponseCurve
 from boltzspike.errors import ValidationError, require, suggestion
-from boltzspike.formats import bayes, ising
+from boltzspike.formats import bayes, ising, sbs
 from boltzspike.model.background import PoissonBackground, ReplayedBackground, SharedBackground
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
@@ -233,6 +233,8 @@ def _read_json(path: Path) -> Any:
         data = msgspec.json.decode(path.read_bytes())
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValidationError(f"{path}: not a valid JSON file ({error})") from None
+    if sbs.is_sbs(data):
+        return sbs.from_json(data, str(path))
     if not isinstance(data, dict) or data.get("format") != "boltzspike":
         raise ValidationError(f'{path}: not a boltzspike file: it lacks "format": "boltzspike"')
     _check_schema(data.get("schema"), str(path))

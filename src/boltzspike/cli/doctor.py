@@ -7,25 +7,37 @@ import typer
 
 def doctor() -> None:
     """Show versions and engines, and run a short self-test."""
-    import importlib
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
     import numpy as np
 
     from boltzspike import pipeline
-    from boltzspike.engines import REGISTRY
+    from boltzspike.engines import REGISTRY, get_engine
     from boltzspike.model.boltzmann import BoltzmannMachine
 
     print(f"python {platform.python_version()} on {platform.machine()}")
-    for package in ("boltzspike", "numpy", "scipy", "numba", "xarray", "h5netcdf", "matplotlib", "scikit-learn"):
+    for package in (
+        "boltzspike",
+        "numpy",
+        "scipy",
+        "numba",
+        "xarray",
+        "h5netcdf",
+        "matplotlib",
+        "scikit-learn",
+        "nest-simulator",
+        "brian2",
+        "PyNN",
+        "nir",
+    ):
         try:
             print(f"{package} {version(package)}")
         except PackageNotFoundError:
             print(f"{package} is not installed")
-    for name, target in REGISTRY.items():
+    for name in REGISTRY:
         try:
-            importlib.import_module(target.partition(":")[0])
+            get_engine(name)
             print(f"engine {name}: available")
         except ImportError as error:
             print(f"engine {name}: not available ({error})")

@@ -5,7 +5,7 @@ are compared with; ``translations``: what has networks in the loop; ``running_ne
 them.
 """
 
-from boltzspike.files import read
+from boltzspike.pipeline.exports import export, read
 from boltzspike.pipeline.references import reference
 from boltzspike.pipeline.responses import burst_statistics, calibrate, calibrate_many, design, response
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
@@ -22,6 +22,7 @@ __all__ = [
     "calibrate_network",
     "design",
     "error_budget",
+    "export",
     "read",
     "reference",
     "response",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from boltzspike.calibration import Calibration
 from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.engines import Engine
 from boltzspike.errors import (
+    BoltzspikeWarning,
     Interrupted,
     require,
 )
@@ -38,12 +40,15 @@ from boltzspike.pipeline.running_networks import (
     run_network,
     sample_abstract,
 )
-from boltzspike.pipeline.translations import translation_of
+from boltzspike.pipeline.translations import relaxation_time, translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
 from boltzspike.result import Result
 from boltzspike.samples import Record
 from boltzspike.translation import Translation
+
+SLOW_MIXING = 10
+"""A run shorter than so many relaxation times is warned of."""
 
 
 def sample(
@@ -207,6 +212,16 @@ def sample(
             run_network, network, duration, chains, dt, seed, engine, threads, kept,
             clamp=clamped if clamping == "spikes" else None, initial=initial,
         )  # fmt: skip
+    relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
+    if relaxation is not None:
+        relaxation *= calibration.neuron.tau_refrac
+        if duration < SLOW_MIXING * relaxation:
+            warnings.warn(
+                f"mixing: the slowest mode of the target takes about {relaxation:.3g} ms to relax, and the run of "
+                f"{duration:g} ms is shorter than {SLOW_MIXING} times that: chains may stay near where they began",
+                BoltzspikeWarning,
+                stacklevel=2,
+            )
     try:
         samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
     except Stopped as stop:
@@ -231,6 +246,7 @@ def sample(
         "dt_ms": dt,
         "draw_every_ms": draw_every,
         "clamping": clamping,
+        "relaxation_ms": relaxation,
         **({} if changes is None else {"evidence_course": _documented(evidence_course, changes)}),
         **how,
         "versions": {
