@@ -41,6 +41,7 @@ from boltzspike.pipeline import (
     response,
     sample,
     sample_until,
+    train,
     tune,
 )
 from boltzspike.posterior import PosteriorResult
@@ -93,6 +94,7 @@ __all__ = [
     "response",
     "sample",
     "sample_until",
+    "train",
     "translate",
     "tune",
 ]

@@ -10,6 +10,7 @@ from boltzspike.pipeline.references import reference
 from boltzspike.pipeline.responses import burst_statistics, calibrate, calibrate_many, design, response
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
 from boltzspike.pipeline.sampling import sample
+from boltzspike.pipeline.training import train
 from boltzspike.pipeline.translations import calibrate_network, error_budget, tune, with_network, working_point
 from boltzspike.pipeline.until import sample_until
 
@@ -28,6 +29,7 @@ __all__ = [
     "response",
     "sample",
     "sample_until",
+    "train",
     "tune",
     "with_network",
     "working_point",
