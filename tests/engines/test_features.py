@@ -87,7 +87,7 @@ def test_tsodyks_markram_synapses_have_renewing_and_additive_ones_as_limits(engi
     exact = "numba-exact" if engine == "numba" else engine
     synapse = bs.Synapse(plasticity="tsodyks-markram", U=1.0, **values)
     record = Record(spikes=True, voltages=True)
-    general = run(engine, mixed(synapse=synapse), 2000, record, chains=3)
+    general = run(exact, mixed(synapse=synapse), 2000, record, chains=3)
     special = run(exact, mixed(synapse=bs.Synapse(plasticity=limit)), 2000, record, chains=3)
     other = {"renewing": "additive", "additive": "renewing"}[limit]
     third = run(exact, mixed(synapse=bs.Synapse(plasticity=other)), 2000, record, chains=3)

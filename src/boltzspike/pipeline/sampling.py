@@ -217,7 +217,7 @@ def sample(
     relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
     if relaxation is not None:
         relaxation *= calibration.neuron.tau_refrac
-        if burn_in + duration < SLOW_MIXING * relaxation:
+        if duration > 0 and burn_in + duration < SLOW_MIXING * relaxation:
             warnings.warn(
                 f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, "
                 f"{burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay where "
