@@ -17,6 +17,7 @@ from boltzspike.errors import (
     CalibrationError,
     Interrupted,
     MissingDependency,
+    MissingDevice,
     UnsupportedFeature,
     ValidationError,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Initial",
     "Interrupted",
     "MissingDependency",
+    "MissingDevice",
     "NetworkCalibration",
     "Piecewise",
     "PoissonBackground",

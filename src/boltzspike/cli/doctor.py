@@ -7,14 +7,14 @@ import typer
 
 def doctor() -> None:
     """Show versions and engines, and run a short self-test."""
-    import importlib
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
     import numpy as np
 
     from boltzspike import pipeline
-    from boltzspike.engines import REGISTRY
+    from boltzspike.engines import REGISTRY, get_engine
+    from boltzspike.errors import MissingDependency, MissingDevice
     from boltzspike.model.boltzmann import BoltzmannMachine
 
     print(f"python {platform.python_version()} on {platform.machine()}")
@@ -23,11 +23,11 @@ def doctor() -> None:
             print(f"{package} {version(package)}")
         except PackageNotFoundError:
             print(f"{package} is not installed")
-    for name, target in REGISTRY.items():
+    for name in REGISTRY:
         try:
-            importlib.import_module(target.partition(":")[0])
+            get_engine(name)
             print(f"engine {name}: available")
-        except ImportError as error:
+        except (MissingDependency, MissingDevice) as error:
             print(f"engine {name}: not available ({error})")
     machine = BoltzmannMachine(weights=[[0.0, 0.5], [0.5, 0.0]], biases=[-0.3, 0.2])
     result = pipeline.sample(machine, duration=1e4, chains=16)

@@ -53,6 +53,7 @@ REGISTRY = {
     "reference": "boltzspike.engines.reference:ReferenceEngine",
     "numba": "boltzspike.engines.numba.engine:NumbaEngine",
     "numba-exact": "boltzspike.engines.numba.engine:NumbaExactEngine",
+    "cuda": "boltzspike.engines.cuda.engine:CudaEngine",
 }
 
 
