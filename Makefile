@@ -13,11 +13,12 @@ setup: .venv/ready
 
 demo: setup
 	mkdir -p demo-output
-	$(BIN)/boltzspike sample examples/digits-rbm.json --clamp label-0=1 --duration 2s --chains 32 \
-	  -o demo-output/zeros.nc --force
+	$(BIN)/boltzspike sample examples/digits-rbm.json --clamp label-0=1 --duration 20s \
+	  -o demo-output/zeros.nc --report demo-output/report.html --force
 	$(BIN)/python examples/digits.py -o demo-output
 	$(BIN)/boltzspike sample examples/asia.bif --evidence dysp=yes,xray=no --duration 10s --chains 32
 	@echo "demo: the picture is demo-output/digits.png, the table demo-output/digits.csv"
+	@echo "demo: the report of the first run is demo-output/report.html"
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"

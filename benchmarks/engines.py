@@ -8,8 +8,9 @@
 The network: preset S1 at p(z=1) near 1/2, dense symmetric Gaussian weights of either sign, sd .0022 uS / sqrt(N),
 renewing synapses, delay .1 ms, dt = .1 ms; private Poisson sources. NEST: iaf_cond_exp, tsodyks2_synapse with
 U = 1, tau_rec = tau_syn, tau_fac = 0, poisson_generator, t_ref less a step. Brian2: cpp_standalone, exponential
-Euler, PoissonInput; its compilation counts as setup. Chains are copies of the network in one simulation. Each
-engine is a process of its own (``workers.py``); all make the same steps, by turns.
+Euler, PoissonInput; its compilation counts as setup. Both run the script of ``boltzspike export``. Chains are
+copies of the network in one simulation. Each engine is a process of its own (``workers.py``); all make the same
+steps, by turns.
 
 First all must agree on p(z=1), averaged over units and, of up to 20 units, for each: within a Student bound (a
 false alarm in 1e4) of standard errors from blocks of 100 ms, ten correlation times (fewer where a run is shorter),
@@ -24,6 +25,7 @@ of the process; seconds before the first run. The reference engine makes fewer s
 from __future__ import annotations
 
 import argparse
+import importlib.resources
 import json
 import os
 import platform
@@ -39,9 +41,18 @@ import numpy as np
 from native import peaks
 from scipy import stats
 
+from boltzspike.export.simulators import SIMULATORS
+from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.presets import S1
+from boltzspike.model.synapse import Synapse
+from boltzspike.portable import portable
+from boltzspike.program import compile_program
 
 HERE = Path(__file__).parent
+SCRIPTS = {
+    name: str(Path(str(importlib.resources.files(SIMULATORS[name].script[0]))) / SIMULATORS[name].script[1])
+    for name in ("nest", "brian2")
+}
 DT, BURN_IN = 0.1, 500.0
 CPU_SECONDS = 3.0
 """Aim for a run of the slowest engine; a third of it where the table is short."""
@@ -132,11 +143,14 @@ def specification(n: int, fewest: int, folder: Path) -> dict[str, Any]:
     path = folder / f"weights-{n}.npy"
     np.save(path, w + w.T)
     neuron = replace(S1.neuron, v_rest=-50.7)
+    network = SpikingNetwork(neurons=neuron, backgrounds=S1.background, weights=w + w.T, synapse=Synapse(delay=DT))
+    arrays = path.with_suffix(".npz")
+    np.savez(arrays, **portable(compile_program(network, dt=DT)))
     values = {k: v for k, v in asdict(neuron).items() if k != "kernel"}
     return {
         "dt": DT, "burn_in": BURN_IN, "seed": 1, "delay": DT, "units": [values] * n,
         "rates": S1.background.rates.tolist(), "background_weights": S1.background.weights.tolist(),
-        "weights_file": str(path), "block": min(1000, fewest),
+        "weights_file": str(path), "network_file": str(arrays), "scripts": SCRIPTS, "block": min(1000, fewest),
     }  # fmt: skip
 
 

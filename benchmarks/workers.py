@@ -7,12 +7,16 @@ then answers every line on its input with one run of ``steps`` and a line of JSO
 the steps alone, ``rss`` (peak, MB). The run's counts are left in ``COUNTS.npy`` beside the specification: steps
 with z = 1, int64 (blocks, units), a block being one chain for ``block`` steps.
 
-The specification is that of ``nest_oracle.py``, with ``weights_file`` (npy, [target, source]), ``threads``,
-``steps``, ``block``. The processes of NEST and Brian2 import nothing of boltzspike.
+The specification says everything in boltzspike's units (ms, mV, nF, uS, nA, Hz): ``dt``, ``burn_in``, ``seed``,
+``copies``, ``delay``; ``units``, one neuron each (the fields of LIF); ``rates`` and ``background_weights`` of the
+private Poisson sources of every neuron; ``weights_file`` (npy, [target, source], renewing); ``threads``,
+``steps``, ``block``. NEST and Brian2 run the scripts that ``boltzspike export`` writes, ``scripts``, with the same
+network as ``network_file``; their processes import nothing of boltzspike.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import resource
@@ -101,13 +105,25 @@ def own(engine: str) -> Callable[[dict[str, Any]], Run]:
     return build
 
 
+def script(spec: dict[str, Any], name: str) -> tuple[Any, dict[str, Array]]:
+    """Return the script that the library writes for a simulator, as a module, and the arrays that it reads."""
+    found = importlib.util.spec_from_file_location(f"{name}_script", spec["scripts"][name])
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    with np.load(spec["network_file"]) as file:
+        return module, dict(file)
+
+
 def nest(spec: dict[str, Any]) -> Run:
     import nest
-    from nest_oracle import build
 
-    populations, recorder = build(spec, threads=spec["threads"])
+    run_script, network = script(spec, "nest")
+    neurons, recorder = run_script.build(
+        network, chains=spec["copies"], seed=spec["seed"], threads=spec["threads"]
+    )
     nest.Simulate(spec["burn_in"])
-    first = min(populations[0].tolist())
 
     def run() -> tuple[float, float, Array, float]:
         recorder.n_events = 0
@@ -115,79 +131,26 @@ def nest(spec: dict[str, Any]) -> Run:
         start = clocks()
         nest.Simulate(spec["steps"] * spec["dt"])
         cpu, wall = clocks() - start
-        events = recorder.events
-        node = np.asarray(events["senders"]) - first
-        step = np.rint((np.asarray(events["times"]) - begin) / spec["dt"]).astype(np.int64) - 1
-        return cpu, wall, counted(spec, node % spec["copies"], node // spec["copies"], step), own_peak()
+        chain, unit, step = run_script.spikes_of(recorder, neurons, network, start=begin)
+        return cpu, wall, counted(spec, chain, unit, step), own_peak()
 
     return run
 
 
 def brian2(spec: dict[str, Any]) -> Run:
     import brian2 as b
-    from brian2 import Hz, mV, nA, nF, second, uS
 
-    ms = b.ms
     folder = tempfile.mkdtemp(dir=spec["folder"])
     b.set_device("cpp_standalone", build_on_run=False, directory=folder)
     assert spec["threads"] == 1, "its own clock is CPU time"
-    b.defaultclock.dt = spec["dt"] * ms
-    unit, copies, n = spec["units"][0], spec["copies"], len(spec["units"])
-    assert all(other == unit for other in spec["units"]), "units that are alike are constants here: faster"
-    drive = 1e-3 * np.multiply(spec["rates"], spec["background_weights"])
-    mean = unit["tau_syn_exc"] * drive[drive > 0].sum(), -unit["tau_syn_inh"] * drive[drive < 0].sum()
-    constants = {
-        "c": unit["c_m"] * nF, "gl": unit["c_m"] / unit["tau_m"] * uS, "el": unit["v_rest"] * mV,
-        "ee": unit["e_rev_exc"] * mV, "ei": unit["e_rev_inh"] * mV, "vt": unit["v_thresh"] * mV,
-        "vr": unit["v_reset"] * mV, "i0": unit["i_offset"] * nA, "tau_refrac": unit["tau_refrac"] * ms,
-        "tau_e": unit["tau_syn_exc"] * ms, "tau_i": unit["tau_syn_inh"] * ms,
-    }  # fmt: skip
-    # renewing: all synapses of a neuron share its trace, so a spike adds w (1 - exp(-ISI/tau_syn)) to a target
-    group = b.NeuronGroup(
-        n * copies,
-        """dv/dt = (gl*(el - v) + ge*(ee - v) + gi*(ei - v) + i0) / c : volt (unless refractory)
-        dge/dt = -ge / tau_e : siemens
-        dgi/dt = -gi / tau_i : siemens
-        increment_e : 1
-        increment_i : 1
-        last : second""",
-        threshold="v >= vt",
-        reset="v = vr; increment_e = 1 - exp((last - t)/tau_e); increment_i = 1 - exp((last - t)/tau_i); last = t",
-        refractory="tau_refrac",
-        method="exponential_euler",
-        namespace=constants,
-    )
-    group.v, group.last = unit["v_reset"] * mV, -1 * second
-    group.ge, group.gi = mean[0] * uS, mean[1] * uS
-    objects: list[Any] = [group]
-    for rate, weight in zip(spec["rates"], spec["background_weights"]):
-        # a binomial number of many rare sources: faster than poisson() in run_regularly, by a fifth
-        rare = 1000
-        objects.append(
-            b.PoissonInput(group, "ge" if weight > 0 else "gi", rare, rate / rare * Hz, abs(weight) * uS)
-        )
-    for sign, kind in ((1, "e"), (-1, "i")):
-        target, source = np.nonzero(sign * spec["weights"] > 0)
-        copy = np.arange(copies)
-        synapses = b.Synapses(
-            group,
-            group,
-            "w : siemens",
-            on_pre=f"g{kind}_post += w * increment_{kind}_pre",
-            delay=spec["delay"] * ms,
-        )
-        synapses.connect(
-            i=np.add.outer(source * copies, copy).ravel(), j=np.add.outer(target * copies, copy).ravel()
-        )
-        synapses.w = np.abs(spec["weights"][target, source]).repeat(copies) * uS
-        objects.append(synapses)
-    monitor = b.SpikeMonitor(group)
-    network = b.Network(*objects, monitor)
+    run_script, arrays = script(spec, "brian2")
+    _, monitor, objects = run_script.build(arrays, chains=spec["copies"])
+    network, n = b.Network(*objects), len(spec["units"])
     device = b.get_device()
-    network.run(spec["burn_in"] * ms)
+    network.run(spec["burn_in"] * b.ms)
     clock = "double(std::clock()) / CLOCKS_PER_SEC"
     device.insert_code("main", f"double before = {clock};")
-    network.run(spec["steps"] * spec["dt"] * ms)
+    network.run(spec["steps"] * spec["dt"] * b.ms)
     device.insert_code("main", f'std::ofstream("clock.txt") << {clock} - before;')
     device.build(run=False, compile=True, directory=folder, with_output=False, clean=False)
     files = [Path(folder) / "results" / device.get_array_filename(monitor.variables[name]) for name in ("i", "t")]
@@ -201,7 +164,7 @@ def brian2(spec: dict[str, Any]) -> Run:
         cpu = float((Path(folder) / "clock.txt").read_text())
         node, seconds = np.fromfile(files[0], np.int32).astype(np.int64), np.fromfile(files[1])
         step = np.rint((seconds * 1e3 - spec["burn_in"]) / spec["dt"]).astype(np.int64)
-        return cpu, float("nan"), counted(spec, node % copies, node // copies, step), used.ru_maxrss / 1e3
+        return cpu, float("nan"), counted(spec, node // n, node % n, step), used.ru_maxrss / 1e3
 
     return run
 

@@ -23,3 +23,21 @@ def random_machine(rng):
         return bs.BoltzmannMachine(weights=weights + weights.T, biases=rng.uniform(-scale, scale, n))
 
     return make
+
+
+@pytest.fixture
+def render():
+    """Return a function that draws a figure, or that of axes, and returns its pixels: some ink, none cut off."""
+
+    def rendered(drawn):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(drawn.figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3].min(axis=-1)
+        assert (pixels < 250).mean() > 0.005, "the picture is empty"
+        edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert edge.min() == 255, "something is cut off at the edge of the picture"
+        return pixels
+
+    return rendered

@@ -98,10 +98,15 @@ def test_a_result_opens_without_us(tmp_path, result):
     import xarray
 
     result.save(tmp_path / "r.nc")
-    with xarray.open_dataset(tmp_path / "r.nc", engine="h5netcdf") as dataset:
-        assert dataset.states.dims == ("chain", "draw", "unit")
-        assert list(dataset.unit.values) == list(result.names)
-        assert json.loads(dataset.attrs["configuration"])["seed"] == 1
+    with xarray.open_datatree(tmp_path / "r.nc", engine="h5netcdf") as tree:
+        states = tree["posterior"]["states"]
+        assert states.dims == ("chain", "draw", "unit")
+        assert states.dtype == np.int8
+        assert list(states.unit.values) == list(result.names)
+        assert np.array_equal(states, result.z)
+        assert tree["sample_stats"]["energy"].values == pytest.approx(result.energies())
+        assert tree["configuration"].attrs["seed"] == 1
+        assert tree["target"]["weights"].values == pytest.approx(result.machine.weights)
 
 
 def test_an_existing_file_is_kept_unless_forced(tmp_path, machine):
@@ -123,7 +128,7 @@ def test_a_failed_write_leaves_the_earlier_file_and_no_partial_one(tmp_path, res
     def full_disk(self, *args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(xarray.Dataset, "to_netcdf", full_disk)
+    monkeypatch.setattr(xarray.DataTree, "to_netcdf", full_disk)
     with pytest.raises(ValidationError, match=r"r.nc: can't be written: No space left on device"):
         result.save(path, force=True)
     assert path.read_text() == "precious"

@@ -120,7 +120,7 @@ def test_all_that_is_recorded_comes_back_from_a_file(sampled, tmp_path):
         states_every=20, spikes=True, voltages=(2,), occupancy=True, pairs_every=50, joint=(0, 1, 2),
         intervals=Bins(width=5, number=30, gap=2, longest=6), energy=energy,
     )  # fmt: skip
-    result = sampled(record, duration=50)
+    result = sampled(record, duration=100)
     result.save(tmp_path / "r.nc")
     again = bs.read(tmp_path / "r.nc").samples
     samples = result.samples
@@ -145,3 +145,50 @@ def test_a_saved_result_answers_the_same(sampled, tmp_path, record):
     assert np.array_equal(again.pairs(), result.pairs())
     if record == "joint":
         assert again.kl_divergence() == result.kl_divergence()
+
+
+def test_a_result_judges_itself(sampled):
+    result = sampled("states")
+    found = result.convergence()
+    assert found.names == ("z0", "z2", "z4", "energy")
+    assert np.isfinite(found.ess).all()
+    assert result.energies()[0, 0] == pytest.approx(result.machine.energy(result.z[0, 0]))
+    assert result.test_marginals().dimensions == 3
+    assert result.test_pairs().dimensions == 3
+    assert result.test_joint().of == "joint"
+    assert result.distances().kl.value == pytest.approx(result.kl_divergence().value)
+    assert 0 <= result.marginals_bias().low <= result.marginals_bias().high
+    assert result.bias_bound().bound > np.abs(result.marginals() - result.exact().marginals).max()
+    assert result.temperature().method == "likelihood"
+    assert result.extrapolation().error > 0
+    assert result.modes().share.sum() == pytest.approx(1)
+    assert result.modes([[0, 0, 0], [1, 1, 1]]).modes.shape == (2, 3)
+    assert result.verdict().sentences
+
+
+def test_spikes_are_counted_or_inferred_from_the_time_at_one(sampled):
+    counted = sampled(bs.Record(states_every=100, spikes=True), duration=5000)
+    inferred = sampled("states", duration=5000)
+    spikes = len(counted.samples.spikes.step)
+    # each keeps z at 1 for tau_refrac; marginals are of draws: 4 standard errors
+    error = np.sqrt(np.sum(inferred.marginals_error() ** 2)) / inferred.marginals()[counted.simulated].sum()
+    ratio = (inferred.efficiency().ess / inferred.efficiency().per_spike) / spikes
+    assert abs(ratio - 1) < 4 * error + 0.01
+    assert counted.efficiency().per_spike == pytest.approx(counted.convergence().least_ess / spikes)
+
+
+def test_marginals_are_tested_without_states(sampled):
+    by_step, by_count = sampled(), sampled("moments")
+    assert by_count.test_marginals().p_value == pytest.approx(by_step.test_marginals().p_value)
+    with pytest.raises(ValidationError, match="convergence: needs what was not recorded"):
+        by_count.convergence()
+
+
+def test_without_exact_moments_the_bias_is_bounded_against_a_long_run(random_machine):
+    machine = random_machine(40, scale=0.3)
+    result = bs.sample(machine, engine="gibbs", duration=2e3, chains=16)
+    with pytest.raises(ValidationError, match="test_marginals: this machine has no exact moments in reach"):
+        result.test_marginals()
+    assert result.temperature().method == "pseudo-likelihood"
+    assert result.verdict().biased is None
+    assert 0 < result.bias_bound().bound < 0.2

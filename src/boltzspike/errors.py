@@ -31,6 +31,10 @@ class CalibrationError(BoltzspikeError):
     """No logistic can be fitted to this neuron and background."""
 
 
+class SimulatorError(BoltzspikeError):
+    """Another simulator, in a process of its own, failed; the message ends with what it printed."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM stopped ``sample``; ``result`` holds what was sampled until then.
 

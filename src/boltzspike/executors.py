@@ -36,6 +36,8 @@ State = TypeVar("State")
 class Distributed:
     """An engine for ``sample``, ``tune``, ``calibrate`` and the others: chains are advanced by an executor."""
 
+    chain_keyed = True
+
     def __init__(
         self, executor: Executor, *, engine: str = "numba", chains_a_task: int = CHAINS_A_TASK, threads: int = 1
     ) -> None:

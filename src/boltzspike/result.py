@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from boltzspike import diagnostics, plots
+from boltzspike import diagnostics, plots, summary
 from boltzspike.calibration import Calibration
 from boltzspike.errors import ValidationError, require
 from boltzspike.gathered import MAX_JOINT_UNITS, correlations
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from boltzspike.translation.budget import Budget
 
 MAX_PLOTTED_UNITS = 10
+MAX_JUDGED_UNITS = 12
+"""Free units up to which a verdict looks at the joint distribution."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -229,6 +231,139 @@ class Result:
         clamp: dict[int | str, int] = dict(self.clamp.items())
         return reference(self.machine, clamp, known=self._moments)
 
+    def energies(self) -> Array:
+        """Return the energy of each draw, shape (chains, draws): of all units, clamped ones included."""
+        self._need_states("energies")
+        return _energies(self.machine, self.z)
+
+    def convergence(self) -> diagnostics.Convergence:
+        """Return R-hat, ESS and MCSE of the free units, and of the energy, which comes last."""
+        return self._convergence
+
+    @cached_property
+    def _convergence(self) -> diagnostics.Convergence:
+        self._need_states("convergence")
+        states = self.z if len(self.free) == self.machine.n_units else self.z[..., self.free]
+        units = diagnostics.convergence(states, tuple(self.names[k] for k in self.free))
+        return units.beside(diagnostics.convergence(self.energies()[..., None], ("energy",)))
+
+    def efficiency(self) -> diagnostics.Efficiency:
+        """Return what an effective sample costs: wall time, biological time, spikes (NaN without neurons)."""
+        biological = (self.samples.stop - self.samples.start) * self.samples.dt
+        return diagnostics.efficiency(
+            self.convergence(),
+            wall_seconds=self.configuration["wall_seconds"],
+            biological_ms=biological,
+            spikes=self._spikes(biological),
+        )
+
+    def _spikes(self, biological: float) -> float:
+        """Return the number of spikes of all chains, counted or from the time at z = 1, tau_refrac for each."""
+        if self.samples.spikes is not None:
+            return float(len(self.samples.spikes.step))
+        if self.network is None:
+            return np.nan
+        tau = np.array([neuron.tau_refrac for neuron in self.network.neurons])
+        chains = self.configuration["chains"]
+        return float(np.sum(self.marginals()[self.simulated] / tau) * chains * biological)
+
+    def block_marginals(self) -> Array:
+        """Return the marginals of the free units in independent blocks, (blocks, free units)."""
+        return self._block_marginals("block_marginals")
+
+    def _block_marginals(self, method: str) -> Array:
+        occupancy = self.samples.gathered.occupancy
+        if occupancy is None:
+            self._need_states(method, "moments")
+            return np.asarray(diagnostics.blocks(self.z[..., self.free]).mean(axis=1, dtype=np.float64))
+        shares = occupancy.shares(-(-diagnostics.MIN_BLOCKS // len(occupancy.on)))
+        of_free = np.searchsorted(self.simulated, self.free)
+        return shares.reshape(-1, shares.shape[-1])[:, of_free]
+
+    def _exact_or_refuse(self, method: str) -> Exact:
+        moments = self.exact()
+        if moments is None:
+            raise ValidationError(
+                f"{method}: this machine has no exact moments in reach; reference() samples some"
+            )
+        return moments
+
+    def test_marginals(self) -> diagnostics.TargetTest:
+        """Test whether the marginals of the free units are the target's, where these are exact."""
+        truth = self._exact_or_refuse("test_marginals").marginals[self.free]
+        return diagnostics.mean_test(self._block_marginals("test_marginals"), truth)
+
+    def test_pairs(self) -> diagnostics.TargetTest:
+        """Test whether p(z_k = z_j = 1) of the free units are the target's, where these are exact."""
+        free = self.free
+        exact_pairs = self._exact_or_refuse("test_pairs").pairs[np.ix_(free, free)]
+        self._need_states("test_pairs")
+        truth = exact_pairs[np.triu_indices(len(free), 1)]
+        known = np.isfinite(truth)  # elimination leaves out units that are not coupled
+        per_block = diagnostics.block_pairs(self.z[..., free])
+        return diagnostics.mean_test(per_block[:, known], truth[known], of="pairs")
+
+    def test_joint(self) -> diagnostics.TargetTest:
+        """Test whether the joint distribution of the free units (at most 25) is the target's."""
+        target = exact.exact_joint(self.target())
+        return diagnostics.joint_test(self._joint_of_blocks("test_joint"), target)
+
+    def bias_bound(self, confidence: float = 0.99) -> diagnostics.BiasBound:
+        """Return a bound on the largest bias of a marginal of the free units, against ``reference``."""
+        known = self.reference()
+        per_block = self._block_marginals("bias_bound")
+        return diagnostics.bias_bound(
+            per_block, known.marginals[self.free], confidence=confidence, truth_error=known.error[self.free]
+        )
+
+    def marginals_bias(self) -> diagnostics.Distance:
+        """Return the RMS bias of the marginals of the free units, floor apart, where the target's are exact."""
+        truth = self._exact_or_refuse("marginals_bias").marginals[self.free]
+        return diagnostics.moment_error(self._block_marginals("marginals_bias"), truth)
+
+    def distances(self, confidence: float = 0.95) -> diagnostics.Distances:
+        """Return D_KL both ways, total variation and Hellinger distance of the free units, with intervals."""
+        target = exact.exact_joint(self.target())
+        return diagnostics.distances_of_blocks(self._joint_of_blocks("distances"), target, confidence=confidence)
+
+    def extrapolation(self) -> diagnostics.Extrapolation:
+        """Return D_KL extrapolated to a run without end."""
+        self._need_states("extrapolation")
+        return diagnostics.extrapolation(self.z[..., self.free], exact.exact_joint(self.target()))
+
+    def temperature(self) -> diagnostics.Temperature:
+        """Return the beta that fits the samples best, by the likelihood where exact, else by pseudo-likelihood."""
+        self._need_states("temperature")
+        target, states = self.target(), self.z[..., self.free]
+        if self.exact() is None:
+            return diagnostics.pseudo_temperature(states, target)
+        energies = _energies(target, states)
+        return diagnostics.likely_temperature(diagnostics.blocks(energies).mean(axis=1), target)
+
+    def modes(self, patterns: Array | None = None) -> diagnostics.Mixing:
+        """Return how chains travel between modes: given patterns of the free units, or basins of the energy."""
+        self._need_states("modes")
+        states = self.z[..., self.free]
+        if patterns is None:
+            return diagnostics.mixing(*diagnostics.basins(states, self.target()))
+        return diagnostics.mixing(*diagnostics.nearest(states, patterns))
+
+    def verdict(self) -> diagnostics.Verdict:
+        """Return in words whether the error bars can be trusted, and what they say about the bias."""
+        free, found = self.free, self.convergence()
+        moments, names = self.exact(), found.names[:-1]
+        if moments is None or set(names) <= set(found.constant):
+            return diagnostics.judge(found)
+        small = len(free) <= MAX_JUDGED_UNITS
+        return diagnostics.judge(
+            found,
+            target=moments.marginals[free],
+            tests=[self.test_marginals(), self.test_pairs(), *([self.test_joint()] if small else [])],
+            bound=self.bias_bound(),
+            divergence=self.distances().kl if small else None,
+            temperature=self.temperature(),
+        )
+
     def kl_divergence(self) -> diagnostics.KLDivergence:
         """Return D_KL of the free units from the target, with floor, bias and error."""
         target = exact.exact_joint(self.target())
@@ -281,6 +416,7 @@ class Result:
         share = (stop - start) / recorded
         configuration = {
             **self.configuration,
+            "stretch_ms": [start, stop],
             "sampled_ms": stop - start,
             "wall_seconds": self.configuration["wall_seconds"] * share,
         }
@@ -325,8 +461,41 @@ class Result:
         biological = (self.samples.stop - self.samples.start) * self.samples.dt * self.configuration["chains"]
         return float(biological / (self.configuration["wall_seconds"] * 1e3))
 
+    def summary(self) -> dict[str, Any]:
+        """Return marginals, D_KL, verdict and how it was made in JSON's types."""
+        return summary.summary(self)
+
+    def _repr_html_(self) -> str:
+        """Show how it was made and the marginals in a notebook."""
+        return summary.as_html(self)
+
+    def to_datatree(self) -> xarray.DataTree:
+        """Return everything as a tree of datasets, the layout of the file (``archive``)."""
+        from boltzspike.archive import to_tree  # a listed exception, as ``save``
+
+        return to_tree(self)
+
     def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
-        """Write to a netCDF file."""
+        """Write to a netCDF file, or to a zarr folder where the name ends in .zarr."""
         from boltzspike.files import save
 
         save(self, path, force=force)
+
+    def report(self, path: str | PathLike[str], *, title: str | None = None, force: bool = False) -> None:
+        """Write one self-contained HTML page: the question, the answer, whether to trust it, how it was made."""
+        from boltzspike.report import write_report  # a listed exception, as ``save``
+
+        write_report(self, path, title=title, force=force)
+
+
+def _energies(machine: Machine, states: Array) -> Array:
+    """Return the energies of states (chains, draws, units), some draws at a time: as float64 they are large."""
+    plain = machine.to_boltzmann()
+    found = np.empty(states.shape[:2])
+    for first in range(0, states.shape[1], _DRAWS):
+        part = slice(first, first + _DRAWS)
+        found[:, part] = plain.energy(states[:, part])
+    return found
+
+
+_DRAWS = 2**12

@@ -10,15 +10,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from boltzspike.errors import ValidationError
-from boltzspike.samples import PASS_BYTES, Joining, Record
+from boltzspike.samples import PASS_BYTES, Joining, Record, Samples
 
 CHUNK_SECONDS = 0.25
 """Wall-clock time that a chunk is meant to take at least: how long a request to stop waits."""
 MOST_STEPS = 2**46
 """Steps of a run, burn-in included: the random streams count them in 48 bits."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """A ``progress`` that also wants to see each part of the run as it comes."""
+
+    def watch(self, part: Samples) -> None:
+        """Take the part."""
 
 
 @dataclass
@@ -107,6 +115,8 @@ def in_chunks(
             part, state = worker.submit(runner.run, state, now, record).result()
             joining.add(part, apart=done in ends)
             if progress:
+                if isinstance(progress, Watcher):
+                    progress.watch(part)
                 progress(joining.steps, steps)
             seconds = max(time.perf_counter() - begun, 1e-6)
             # no more than ten times longer: the first chunks are not typical

@@ -502,5 +502,11 @@ def joint_counts(states: Array) -> Array:
     """Return how often each joint state occurs in states (chains, draws, n), shape (chains, 2^n), unit 0 first."""
     n = states.shape[-1]
     require(n <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", n)
-    codes = states @ (1 << np.arange(n - 1, -1, -1, dtype=np.int64))
+    # packed, a state is a number of at most three bytes, left-aligned
+    packed = np.packbits(states.view(np.uint8), axis=-1)
+    codes = np.zeros(packed.shape[:2], dtype=np.uint32)
+    for byte in range(packed.shape[-1]):
+        codes <<= 8
+        codes |= packed[..., byte]
+    codes >>= -n % 8
     return np.stack([np.bincount(chain, minlength=2**n) for chain in codes])

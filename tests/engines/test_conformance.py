@@ -17,7 +17,12 @@ from boltzspike.translation import translate
 
 S1, S2, S5A = bs.presets.S1, bs.presets.S2, bs.presets.S5a
 SILENT = bs.PoissonBackground(rates=[], weights=[])
-ENGINES = [pytest.param(name, marks=[pytest.mark.gpu] * (name == "cuda")) for name in REGISTRY]
+MARKS = {"cuda": [pytest.mark.gpu]}
+ENGINES = [pytest.param(name, marks=MARKS.get(name, [])) for name in REGISTRY]
+LONG = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "nest" else MARKS.get(name, [])) for name in REGISTRY
+]
+"""For tests that take NEST more than a few seconds."""
 
 
 def runner_of(engine, network, *, threads=2, **options):
@@ -25,8 +30,8 @@ def runner_of(engine, network, *, threads=2, **options):
 
 
 def enough(engine, steps):
-    """Return fewer steps for the reference engine: it is slow, and its tolerances follow its standard errors."""
-    return steps // 5 if engine == "reference" else steps
+    """Return fewer steps for the slow engines: their tolerances follow their standard errors."""
+    return steps // 5 if engine in ("reference", "nest") else steps
 
 
 def run(engine, network, steps, record, *, chains=2, seed=1, burn_in=0, threads=2, **options):
@@ -99,7 +104,7 @@ def test_the_free_membrane_has_the_mean_and_variance_of_theory(engine, kernel):
     assert abs(variance.mean() - statistics.sigma_free**2) < tolerance
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LONG)
 @pytest.mark.parametrize(("preset", "theory_error"), [(S1, 0.0074), (S2, 0.019)], ids=["S1", "S2"])
 def test_the_response_is_that_of_the_burst_theory_within_its_known_error(engine, preset, theory_error):
     s = membrane_statistics(preset.neuron, preset.background)
@@ -117,10 +122,10 @@ def test_the_response_is_that_of_the_burst_theory_within_its_known_error(engine,
     p = spikes.rates(0.1) * 1e-2
     error = p.std(axis=0, ddof=1) / np.sqrt(len(p))
     assert np.all(np.abs(p.mean(axis=0) - theory) < theory_error + 4 * error)
-    assert np.all(error < (0.025 if engine == "reference" else 0.012))
+    assert np.all(error < (0.025 if engine in ("reference", "nest") else 0.012))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LONG)
 @pytest.mark.parametrize("n", [3, 5])
 def test_a_small_machine_is_sampled_as_well_as_the_psp_rule_can(engine, n, s1_calibration):
     """The rule's systematic error, about .02 in a marginal at weights within +-.6, is the tolerance."""
@@ -163,11 +168,33 @@ def test_a_run_in_two_parts_is_the_run_in_one(engine, preset, plasticity, delay,
     assert np.array_equal(whole.spikes.states(7), whole.states)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+KEYED = [engine for engine in ENGINES if "nest" not in engine.values]
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name not in KEYED])
+def test_samples_that_depend_on_threads_or_chains_are_declared_to(engine):
+    """And with the same seed, threads and chains they repeat all the same."""
+    network, record = coupled(S1, scale=0.001), Record(states_every=10)
+
+    def states(chains, threads, seed=1):
+        return run(engine, network, 1000, record, chains=chains, threads=threads, seed=seed).states
+
+    assert not get_engine(engine).chain_keyed
+    few = states(3, 1)
+    assert np.array_equal(few, states(3, 1))
+    assert not np.array_equal(few, states(3, 1, seed=2))
+    assert not np.array_equal(few, states(3, 2))
+    assert not np.array_equal(few, states(4, 1)[:3])
+    runner = runner_of(engine, network, threads=2)
+    assert "depend on the number of threads (2)" in runner.approximation
+
+
+@pytest.mark.parametrize("engine", KEYED)
 @pytest.mark.parametrize("n", [4, 60])
 def test_the_samples_do_not_depend_on_threads_or_the_number_of_chains(engine, n):
     network = coupled(S1, n=n, scale=0.002 / np.sqrt(n))
     record = Record(states_every=10)
+    assert get_engine(engine).chain_keyed
     few = run(engine, network, 1000, record, chains=3, threads=1).states
     many = run(engine, network, 1000, record, chains=21, threads=2).states
     assert np.array_equal(many[:3], few)
@@ -233,7 +260,7 @@ def test_what_an_engine_lacks_is_refused_by_name(engine):
         get_engine(engine).prepare(program)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", LONG)
 def test_units_may_differ_in_every_parameter(engine):
     """Each of two unlike neurons behaves in company as it does alone."""
     slow = dataclasses.replace(S1.neuron, c_m=0.3, tau_m=1.5, tau_refrac=6.0, tau_syn_exc=7.0, v_rest=-50.2)

@@ -2,10 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
+from scipy.integrate import quad, trapezoid
 
 import boltzspike as bs
-from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.model.presets import S5a
+from boltzspike.theory.membrane import free_autocorrelation, leverage, membrane_statistics
 from boltzspike.theory.psp import psp
 
 
@@ -61,3 +62,18 @@ def test_without_background_the_membrane_is_the_leak():
     assert statistics.sigma == 0
     assert statistics.tau_eff == pytest.approx(1.0)
     assert statistics.mu == pytest.approx(-50.0)
+
+
+@pytest.mark.parametrize("tau_syn_inh", [10.0, 4.0, 1.0])
+def test_the_free_autocorrelation_is_that_of_the_psps(tau_syn_inh):
+    neuron = dataclasses.replace(S5a.neuron, tau_syn_inh=tau_syn_inh)  # tau_eff = 1: the last one is the limit
+    background = S5a.background
+    time, lag = np.arange(0, 200, 0.005), np.array([0.0, 0.5, 3.0, 20.0])
+    covariance = np.zeros(len(lag))
+    for rate, weight in zip(background.rates, background.weights):
+        tau_syn = neuron.tau_syn_exc if weight > 0 else tau_syn_inh
+        shape = weight * psp(time, tau_syn=tau_syn, tau_eff=1.0)
+        shifted = [np.interp(time + one, time, shape, right=0.0) for one in lag]
+        covariance += rate * np.array([trapezoid(shape * other, time) for other in shifted])
+    found = free_autocorrelation(neuron, background, lag)
+    assert found == pytest.approx(covariance / covariance[0], abs=1e-5)

@@ -8,8 +8,11 @@ import warnings
 import typer
 
 from boltzspike.cli.doctor import doctor
+from boltzspike.cli.export import export
+from boltzspike.cli.learning import classify, complete, generate, train
 from boltzspike.cli.responses import calibrate, design, response
 from boltzspike.cli.sample import sample
+from boltzspike.cli.show import compare, show
 from boltzspike.cli.tune import tune
 
 app = typer.Typer(
@@ -18,7 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Neural sampling with leaky integrate-and-fire neurons in the high-conductance state.",
 )
-for command in (sample, tune, calibrate, design, response, doctor):
+for command in (
+    sample, tune, calibrate, design, response, train, generate, classify, complete, export, show, compare, doctor,
+):  # fmt: skip
     app.command()(command)
 
 

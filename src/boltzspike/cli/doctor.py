@@ -14,11 +14,24 @@ def doctor() -> None:
 
     from boltzspike import pipeline
     from boltzspike.engines import REGISTRY, get_engine
-    from boltzspike.errors import MissingDependency, MissingDevice
+    from boltzspike.errors import MissingDevice
     from boltzspike.model.boltzmann import BoltzmannMachine
 
     print(f"python {platform.python_version()} on {platform.machine()}")
-    for package in ("boltzspike", "numpy", "scipy", "numba", "xarray", "h5netcdf", "matplotlib", "scikit-learn"):
+    for package in (
+        "boltzspike",
+        "numpy",
+        "scipy",
+        "numba",
+        "xarray",
+        "h5netcdf",
+        "matplotlib",
+        "scikit-learn",
+        "nest-simulator",
+        "brian2",
+        "PyNN",
+        "nir",
+    ):
         try:
             print(f"{package} {version(package)}")
         except PackageNotFoundError:
@@ -27,7 +40,7 @@ def doctor() -> None:
         try:
             get_engine(name)
             print(f"engine {name}: available")
-        except (MissingDependency, MissingDevice) as error:
+        except (ImportError, MissingDevice) as error:
             print(f"engine {name}: not available ({error})")
     machine = BoltzmannMachine(weights=[[0.0, 0.5], [0.5, 0.0]], biases=[-0.3, 0.2])
     result = pipeline.sample(machine, duration=1e4, chains=16)

@@ -48,6 +48,7 @@ GridDt = Annotated[
     ),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else; for machines.")]
 SHOWN_UNITS = 20
 Plasticity = Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")]
 Cluster = Annotated[

@@ -22,7 +22,8 @@ from boltzspike.cli.options import (
     Threads,
 )
 from boltzspike.cli.reading import parse_time, read_neuron, read_synapse
-from boltzspike.cli.showing import print_table, progress_bar
+from boltzspike.cli.showing import print_table
+from boltzspike.progress import terminal_bar
 
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
@@ -64,7 +65,7 @@ def calibrate(
         chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,
     )  # fmt: skip
     if network:
-        with progress_bar("learning from networks") as progress:
+        with terminal_bar("learning from networks") as progress:
             calibration = pipeline.calibrate_network(
                 calibration, synapse=read_synapse(plasticity),
                 networks=networks, dt=dt or 0.1, seed=seed, engine=engine, threads=threads, progress=progress,

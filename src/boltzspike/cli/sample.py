@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +19,7 @@ from boltzspike.cli.options import (
     EngineOption,
     Evidence,
     Force,
+    Json,
     Model,
     NeuronOption,
     Output,
@@ -35,7 +38,15 @@ from boltzspike.cli.reading import (
     read_synapse,
     read_target,
 )
-from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_budget, progress_bar
+from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_budget, print_json
+from boltzspike.progress import terminal_bar
+
+if TYPE_CHECKING:
+    from boltzspike.result import Result
+    from boltzspike.translation.budget import Budget
+
+NOT_REACHED = 3
+"""Exit code where what --until asks for was not reached."""
 
 
 def sample(
@@ -80,70 +91,127 @@ def sample(
     resume: Annotated[
         Path | None, typer.Option(help="Checkpoint of the same run to go on from.", show_default=False)
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop when this is reached: mcse<X (largest error of a marginal), rhat<X, ess>X or dkl<X; "
+            "--duration is the longest.",
+            show_default=False,
+        ),
+    ] = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="HTML page to write: answer, trust, how it was made; with pictures.", show_default=False
+        ),
+    ] = None,
     output: Output = None,
     force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer.
 
     Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial;
-    the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing.
+    the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing. The exit code is 3 where
+    the duration was over before what --until asks for was reached.
     """
     from boltzspike import pipeline
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import check_writable
 
-    if output is not None:
-        check_writable(output, force=force)
-    machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
-    settling = parse_time(settle, "settle")
-    biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
-    calibration = read_calibration(neuron)
-    regime = calibration.verdict.regime
-    by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
-    n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
-    print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
-    stopped = None
-    with progress_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        if output is not None:
+            check_writable(output, force=force)
+        if report is not None:
+            _check_report(report, changing=bool(evidence_at), force=force)
+        machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
+        settling = parse_time(settle, "settle")
+        biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
+        calibration = read_calibration(neuron)
+        regime = calibration.verdict.regime
+        by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
+        n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
+        print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+        stopped = None
+        run: Any = pipeline.sample if until is None else functools.partial(pipeline.sample_until, until=until)
+        with terminal_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
+            try:
+                result = run(
+                    machine,
+                    calibration=calibration,
+                    duration=biological,
+                    chains=chains,
+                    seed=seed,
+                    rule=read_rule(rule),
+                    synapse=read_synapse(plasticity),
+                    engine=runs_on,
+                    dt=dt,
+                    clamp=parse_clamp(clamp),
+                    clamping=clamping,
+                    evidence_course=parse_evidence_course(evidence_at, machine),
+                    burn_in=discarded,
+                    record=record,
+                    checkpoint=checkpoint,
+                    resume=resume,
+                    threads=threads,
+                    progress=progress,
+                )
+            except Interrupted as stop:
+                result, stopped = stop.result, stop
+        if output is not None:
+            result.save(output, force=force)
+        if stopped is not None:
+            done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
+            print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
+        if until is not None:
+            how = result.configuration
+            word = "reached" if how["reached"] else "not reached"
+            print(f"{word}: {how['until']} after {how['sampled_ms'] / 1e3:g} s")
         try:
-            result = pipeline.sample(
-                machine,
-                calibration=calibration,
-                duration=biological,
-                chains=chains,
-                seed=seed,
-                rule=read_rule(rule),
-                synapse=read_synapse(plasticity),
-                engine=runs_on,
-                dt=dt,
-                clamp=parse_clamp(clamp),
-                clamping=clamping,
-                evidence_course=parse_evidence_course(evidence_at, machine),
-                burn_in=discarded,
-                record=record,
-                checkpoint=checkpoint,
-                resume=resume,
-                threads=threads,
-                progress=progress,
-            )
-        except Interrupted as stop:
-            result, stopped = stop.result, stop
-    if output is not None:
-        result.save(output, force=force)
-    if stopped is not None:
-        done, asked = result.configuration["sampled_ms"], result.configuration["duration_ms"]
-        print(f"interrupted after {done / 1e3:g} of {asked / 1e3:g} s: the result is partial", file=sys.stderr)
-    try:
-        print_answer(result, all_units=all_units, settle=settling)
-    except ValidationError as error:
-        if stopped is None:
-            raise
-        print(f"too short for a table ({error})")
-    if budget and stopped is None:
-        print_budget(result.error_budget(threads=threads))
-    if output is not None:
-        print(f"wrote {output}")
+            print_answer(result, all_units=all_units, settle=settling)
+        except ValidationError as error:
+            if stopped is None:
+                raise
+            print(f"too short for a table ({error})")
+        shares = result.error_budget(threads=threads) if budget and stopped is None else None
+        if shares is not None:
+            print_budget(shares)
+        if output is not None:
+            print(f"wrote {output}")
+        if report is not None:
+            _write_report(result, report, shares, force=force)
+    if as_json:
+        print_json(result.summary())
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)
+    if until is not None and not result.configuration["reached"]:
+        raise typer.Exit(NOT_REACHED)
+
+
+def _check_report(path: Path, *, changing: bool, force: bool) -> None:
+    """Raise before any work is done if the page can't be made or can't go there."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.files import check_writable
+    from boltzspike.report.page import require_packages
+
+    require_packages()
+    check_writable(path, force=force)
+    if changing:
+        raise ValidationError("report: is about one question; leave it out, or --evidence-at")
+
+
+def _write_report(result: Result, path: Path, budget: Budget | None, *, force: bool) -> None:
+    from boltzspike.errors import ValidationError
+    from boltzspike.report import write_report
+
+    try:
+        write_report(result, path, command=["boltzspike", *sys.argv[1:]], budget=budget, force=force)
+    except ValidationError as error:
+        if not result.configuration["partial"]:
+            raise
+        print(f"too short for a report ({error})")
+    else:
+        print(f"wrote {path}")

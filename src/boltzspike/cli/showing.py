@@ -1,13 +1,10 @@
-"""Tables and progress on the terminal."""
+"""Tables on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from boltzspike.pipeline import Progress
     from boltzspike.posterior import PosteriorResult
     from boltzspike.result import Result
     from boltzspike.translation.budget import Budget
@@ -59,7 +56,7 @@ def print_result(result: Result, *, all_units: bool) -> None:
         f"marginals: RMS difference from {name} {difference:.4f}, of which sampling noise {noise:.4f} "
         f"({'exact' if truth.exact else 'reference'} by {truth.method})"
     )
-    if len(order) <= SHOWN_UNITS and _has_joint(result):
+    if len(order) <= SHOWN_UNITS and has_joint(result):
         d = result.kl_divergence()
         print(
             f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
@@ -81,7 +78,7 @@ def _print_speed(result: Result) -> None:
     print(f"engine: {how['engine']}, {how['approximation']}")
 
 
-def _has_joint(result: Result) -> bool:
+def has_joint(result: Result) -> bool:
     """Tell whether what was recorded gives D_KL with an error."""
     from boltzspike.diagnostics import MIN_BLOCKS
 
@@ -146,19 +143,8 @@ def print_table(header: list[str], rows: list[list[str]], *, words: int = 1) -> 
     Console(highlight=False, width=max(Console().width, needed)).print(table)
 
 
-@contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
-    """Show a bar on a terminal's stderr, nothing where it is none."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def print_json(what: Any) -> None:
+    """Print one JSON document on stdout, and nothing else."""
+    import json
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    print(json.dumps(what, indent=1, allow_nan=False))

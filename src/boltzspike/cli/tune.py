@@ -22,7 +22,7 @@ from boltzspike.cli.options import (
     Threads,
 )
 from boltzspike.cli.reading import engine_at, parse_clamp, parse_time, read_calibration, read_machine, read_synapse
-from boltzspike.cli.showing import progress_bar
+from boltzspike.progress import terminal_bar
 
 
 def tune(
@@ -68,7 +68,7 @@ def tune(
         begin = pipeline.read(start)
         if not isinstance(begin, Translation):
             raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
-    with progress_bar("tuning") as progress, engine_at(cluster, engine, threads) as runs_on:
+    with terminal_bar("tuning") as progress, engine_at(cluster, engine, threads) as runs_on:
 
         def show(number: int, best: Step) -> None:
             progress(number, steps)

@@ -43,6 +43,9 @@ class Engine(Protocol):
 
     name: str
     features: frozenset[str]
+    chain_keyed: bool
+    """Whether the samples of chain k are a function of seed and k alone; if not, the numbers of chains and threads
+    change them, but not their distribution."""
 
     def prepare(self, program: Program) -> Runner:
         """Return a runner, or raise ``UnsupportedFeature``: an engine never approximates in silence."""
@@ -54,6 +57,7 @@ REGISTRY = {
     "numba": "boltzspike.engines.numba.engine:NumbaEngine",
     "numba-exact": "boltzspike.engines.numba.engine:NumbaExactEngine",
     "cuda": "boltzspike.engines.cuda.engine:CudaEngine",
+    "nest": "boltzspike.engines.nest.engine:NestEngine",
 }
 
 
@@ -65,7 +69,8 @@ def get_engine(name: str | Engine, *, threads: int | None = None) -> Engine:
     name
         A key of ``REGISTRY``.
     threads
-        How many threads it may use; ``None``: as many as there are cores. The samples don't depend on it.
+        How many threads it may use; ``None``: as many as there are cores. The samples of an engine that is
+        ``chain_keyed`` don't depend on it.
     """
     if not isinstance(name, str):
         return name

@@ -59,6 +59,7 @@ class ReferenceEngine:
          "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp", "varying-rates",
          "waves"}
     )  # fmt: skip
+    chain_keyed = True
 
     def __init__(self, *, threads: int | None = None) -> None:
         """Ignore ``threads``: this engine is serial."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES = {"LIFSampler": "boltzspike.estimators.ising"}
+_HOMES = {
+    "LIFSampler": "boltzspike.estimators.ising",
+    "BoltzspikeClassifier": "boltzspike.estimators.learning",
+    "BoltzspikeRBM": "boltzspike.estimators.learning",
+}
 __all__ = list(_HOMES)
 
 

@@ -79,7 +79,7 @@ def layered(weights: Sequence[Array], biases: Sequence[Array], *, names: Any = N
     return BoltzmannMachine(weights=full + full.T, biases=np.concatenate(b), names=names)
 
 
-_PYNN = {
+PYNN = {
     "cm": "c_m", "tau_m": "tau_m", "v_rest": "v_rest", "v_reset": "v_reset", "v_thresh": "v_thresh",
     "tau_refrac": "tau_refrac", "tau_syn_E": "tau_syn_exc", "tau_syn_I": "tau_syn_inh", "e_rev_E": "e_rev_exc",
     "e_rev_I": "e_rev_inh", "i_offset": "i_offset",
@@ -104,9 +104,9 @@ def neuron_from_sbs(
     (``weights_theo``, ``biases_theo``) mean the same as here: ``BoltzmannMachine(weights=..., biases=...)``.
     """
     for name in parameters:
-        if name not in _PYNN:
-            raise ValidationError(f"neuron_from_sbs: no parameter {name!r}{suggestion(name, _PYNN)}")
-    values: dict[str, Any] = {_PYNN[name]: float(value) for name, value in parameters.items()}
+        if name not in PYNN:
+            raise ValidationError(f"neuron_from_sbs: no parameter {name!r}{suggestion(name, PYNN)}")
+    values: dict[str, Any] = {PYNN[name]: float(value) for name, value in parameters.items()}
     conductance = {"e_rev_exc", "e_rev_inh"} & values.keys()
     neuron: Neuron = LIF(**values) if conductance else CurrentLIF(**values)
     return neuron, PoissonBackground(rates=rates, weights=weights)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar, cast, dataclass_transform
 import numpy as np
 
 from boltzspike.errors import ValidationError, require, suggestion
+from boltzspike.markup import described
 
 T = TypeVar("T")
 Array = np.ndarray
@@ -48,7 +49,12 @@ def description(cls: type[T]) -> type[T]:
             raise ValidationError(f"{cls.__name__}: needs {', '.join(missing)}")
         plain_init(self, **values)
 
-    for name, method in (("__init__", checked_init), ("__eq__", _equal), ("__hash__", None)):
+    for name, method in (
+        ("__init__", checked_init),
+        ("__eq__", _equal),
+        ("__hash__", None),
+        ("_repr_html_", described),
+    ):
         setattr(made, name, method)
     return made
 

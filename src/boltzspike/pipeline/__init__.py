@@ -5,12 +5,14 @@ are compared with; ``translations``: what has networks in the loop; ``running_ne
 them.
 """
 
-from boltzspike.files import read
+from boltzspike.pipeline.exports import export, read
 from boltzspike.pipeline.references import reference
 from boltzspike.pipeline.responses import burst_statistics, calibrate, calibrate_many, design, response
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
 from boltzspike.pipeline.sampling import sample
+from boltzspike.pipeline.training import train
 from boltzspike.pipeline.translations import calibrate_network, error_budget, tune, with_network, working_point
+from boltzspike.pipeline.until import sample_until
 
 __all__ = [
     "ABSTRACT",
@@ -21,10 +23,13 @@ __all__ = [
     "calibrate_network",
     "design",
     "error_budget",
+    "export",
     "read",
     "reference",
     "response",
     "sample",
+    "sample_until",
+    "train",
     "tune",
     "with_network",
     "working_point",

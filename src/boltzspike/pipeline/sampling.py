@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from boltzspike.calibration import Calibration
 from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.engines import Engine
 from boltzspike.errors import (
+    BoltzspikeWarning,
     Interrupted,
     require,
 )
@@ -38,12 +41,16 @@ from boltzspike.pipeline.running_networks import (
     run_network,
     sample_abstract,
 )
-from boltzspike.pipeline.translations import translation_of
+from boltzspike.pipeline.translations import relaxation_time, translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
+from boltzspike.progress import notebook_bar
 from boltzspike.result import Result
 from boltzspike.samples import Record
 from boltzspike.translation import Translation
+
+SLOW_MIXING = 5
+"""A run shorter than so many relaxation times is warned of."""
 
 
 def sample(
@@ -139,7 +146,7 @@ def sample(
     threads
         ``None``: all cores.
     progress
-        Called now and then with (steps done, steps in all).
+        Called now and then with (steps done, steps in all); ``None``: a bar in a notebook that has tqdm.
 
     Returns
     -------
@@ -207,8 +214,20 @@ def sample(
             run_network, network, duration, chains, dt, seed, engine, threads, kept,
             clamp=clamped if clamping == "spikes" else None, initial=initial,
         )  # fmt: skip
+    relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
+    if relaxation is not None:
+        relaxation *= calibration.neuron.tau_refrac
+        if burn_in + duration < SLOW_MIXING * relaxation:
+            warnings.warn(
+                f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, "
+                f"{burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay where "
+                "they began",
+                BoltzspikeWarning,
+                stacklevel=2,
+            )
     try:
-        samples, how = run(burn_in=burn_in, progress=progress, checkpoint=checkpoint, resume=resume)
+        with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
+            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume)
     except Stopped as stop:
         samples, how, stopped = stop.samples, stop.how, stop
     if translation is None:
@@ -231,6 +250,7 @@ def sample(
         "dt_ms": dt,
         "draw_every_ms": draw_every,
         "clamping": clamping,
+        "relaxation_ms": relaxation,
         **({} if changes is None else {"evidence_course": _documented(evidence_course, changes)}),
         **how,
         "versions": {

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from boltzspike.errors import UnsupportedFeature
 from boltzspike.model.background import PoissonBackground, synaptic_shares
 from boltzspike.model.description import Array
 from boltzspike.model.neuron import LIF, Neuron
@@ -105,6 +106,44 @@ def _psp_power(neuron: Neuron, tau: Array, tau_eff: float) -> Array:
     if neuron.kernel == "exponential":
         return tau**2 * tau_eff**2 / (2 * (tau + tau_eff))
     return np.e**2 * tau**2 * tau_eff**2 * (tau + 2 * tau_eff) / (4 * (tau + tau_eff) ** 2)
+
+
+def free_autocorrelation(neuron: Neuron, background: PoissonBackground, lag: Array) -> Array:
+    """Return the autocorrelation function of the free membrane potential (no threshold), shape of ``lag``.
+
+    By Campbell's theorem each source adds ``nu a^2 int PSP(t) PSP(t + lag) dt`` to the autocovariance; for a PSP
+    of two exponentials that integral is in proportion to ``(tau e^{-lag/tau} - tau_eff e^{-lag/tau_eff})/(tau -
+    tau_eff)``, and to ``(1 + lag/tau) e^{-lag/tau}`` where the two time constants are equal. The conductance is
+    taken at its mean, as in ``sigma_free``.
+
+    Parameters
+    ----------
+    lag
+        Time lags >= 0, ms.
+
+    Examples
+    --------
+    >>> from boltzspike.model import presets
+    >>> free_autocorrelation(presets.S1.neuron, presets.S1.background, np.array([0.0, 1.0, 10.0])).round(3)
+    array([1.   , 0.958, 0.399])
+    """
+    if neuron.kernel != "exponential":
+        raise UnsupportedFeature("free_autocorrelation: supports exponential synapses only, not alpha")
+    statistics = membrane_statistics(neuron, background)
+    rates, a, b, tau = jumps(neuron, background)
+    jump = a - b * (statistics.mu - neuron.v_thresh)
+    power = rates * jump**2 * _psp_power(neuron, tau, statistics.tau_eff)
+    total = np.zeros(np.shape(lag))
+    for share, one in zip(power / power.sum(), tau):
+        total += share * _psp_overlap(np.asarray(lag, dtype=float), float(one), statistics.tau_eff)
+    return total
+
+
+def _psp_overlap(lag: Array, tau: float, tau_eff: float) -> Array:
+    """Return the autocorrelation of a PSP of two exponentials, 1 at lag 0."""
+    if abs(tau - tau_eff) < 1e-6 * tau:
+        return np.asarray((1 + lag / tau) * np.exp(-lag / tau))
+    return np.asarray((tau * np.exp(-lag / tau) - tau_eff * np.exp(-lag / tau_eff)) / (tau - tau_eff))
 
 
 def leverage(neuron: Neuron, background: PoissonBackground, control: str) -> float:

@@ -19,6 +19,7 @@ class CudaEngine:
 
     name = "cuda"
     features = frozenset({"conductance", "current", "renewing", "additive", "clamp", "sparse"})
+    chain_keyed = True
 
     def __init__(self, *, threads: int | None = None, dtype: Any = np.float32) -> None:
         """Find the GPU, or raise; ``threads`` is ignored.

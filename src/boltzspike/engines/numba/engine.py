@@ -19,6 +19,7 @@ class NumbaExactEngine:
          "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp", "varying-rates",
          "waves"}
     )  # fmt: skip
+    chain_keyed = True
 
     def __init__(self, *, threads: int | None = None) -> None:
         """Use so many threads; ``None``: as many as this process may run on."""

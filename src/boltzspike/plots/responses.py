@@ -1,67 +1,25 @@
-"""Draws what it is given and computes nothing: matplotlib, one function a picture, on the axes it is given."""
+"""Single neurons: response functions over their logistic, bursts, intervals."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boltzspike.errors import MissingDependency
+from boltzspike.plots.style import (
+    EXACT,
+    FAINT,
+    INK,
+    METHOD_COLOURS,
+    OTHER_COLOURS,
+    SAMPLED,
+    Array,
+    finish,
+    new_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Array = np.ndarray
-SAMPLED, EXACT, FAINT = "#2a6f97", "#e07a1f", "#8a9099"
-"""Blue and orange: told apart in every common form of colour blindness."""
-METHOD_COLOURS = {"simulation": SAMPLED, "density": EXACT, "burst": "#2b8a3e"}
-OTHER_COLOURS = ("#7b4ea3", "#c0392b", "#111111", "#b08d00")
-
-
-def new_figure(**options: Any) -> Figure:
-    """Return a figure that opens no window and that pyplot does not keep."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency('plots need matplotlib: pip install "boltzspike[plot]"') from None
-    return Figure(layout="constrained", **options)
-
-
-def plot_probabilities(
-    labels: list[str],
-    sampled: Array,
-    error: Array | None = None,
-    exact: Array | None = None,
-    *,
-    log: bool = False,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw sampled probabilities as bars with standard errors, the exact ones as marks over them.
-
-    Parameters
-    ----------
-    labels
-        Names of the bars, (n,).
-    sampled, error, exact
-        Probabilities and standard errors, (n,).
-    log
-        Logarithmic axis, for joint distributions.
-    """
-    ax = ax or new_figure(figsize=(max(4.0, 1.5 + 0.3 * len(labels)), 3.2)).subplots()
-    where = np.arange(len(labels))
-    ax.bar(where, sampled, width=0.8, color=SAMPLED, yerr=error, error_kw={"lw": 0.9}, label="sampled")
-    if exact is not None:
-        ax.plot(where, exact, "_", color=EXACT, ms=9, mew=2.2, label="exact")
-    ax.set_xticks(where, labels, rotation=90 if max(map(len, labels), default=0) > 2 else 0, fontsize=8)
-    ax.set_ylabel("probability")
-    if log:
-        ax.set_yscale("log")
-    else:
-        ax.set_ylim(0, None)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8)
-    return ax
 
 
 def plot_response(
@@ -83,7 +41,7 @@ def plot_response(
     xlabel
         Name and unit of x.
     """
-    ax = ax or new_figure(figsize=(5.0, 3.6)).subplots()
+    ax = ax or new_axes(5.0, 3.6)
     ax.plot(*logistic, color=FAINT, lw=3, alpha=0.6, label="logistic")
     for k, (name, (x, p, error)) in enumerate(curves.items()):
         colour = METHOD_COLOURS.get(name, OTHER_COLOURS[k % len(OTHER_COLOURS)])
@@ -92,19 +50,17 @@ def plot_response(
             if panel is None:
                 continue
             if error is None:
-                panel.plot(x, values, color=colour, lw=1.4, label=name)
+                panel.plot(x, values, ("-", "--", "-.", ":")[k % 4], color=colour, lw=1.4, label=name)
             else:
                 panel.errorbar(x, values, yerr=error, fmt="o", ms=3.5, lw=1, color=colour, label=name)
     ax.set_ylabel("p(z = 1)")
-    ax.legend(frameon=False, fontsize=8)
     lowest = ax if residual_ax is None else residual_ax
     lowest.set_xlabel(xlabel)
     if residual_ax is not None:
         residual_ax.axhline(0, color=FAINT, lw=3, alpha=0.6)
         residual_ax.set_ylabel("p - logistic")
-    for panel in (ax, lowest):
-        panel.spines[["top", "right"]].set_visible(False)
-    return ax
+        finish(residual_ax, legend=False)
+    return finish(ax)
 
 
 def plot_bursts(
@@ -126,7 +82,7 @@ def plot_bursts(
     log
         Logarithmic axis.
     """
-    ax = ax or new_figure(figsize=(4.0, 2.4)).subplots()
+    ax = ax or new_axes(4.0, 2.4)
     value, error = measured
     n = np.arange(1, len(value) + 1)
     shown = np.isfinite(error) & (error < value / 2)  # two standard errors above zero
@@ -142,9 +98,7 @@ def plot_bursts(
         ax.set_ylim(0, None)
     ax.set_xlabel("spikes in the burst")
     ax.set_ylabel(ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8)
-    return ax
+    return finish(ax)
 
 
 def plot_intervals(intervals: Array, mean: float | None = None, *, ax: Axes | None = None) -> Axes:
@@ -157,17 +111,15 @@ def plot_intervals(intervals: Array, mean: float | None = None, *, ax: Axes | No
     mean
         The theory's mean, ms.
     """
-    ax = ax or new_figure(figsize=(4.0, 2.4)).subplots()
+    ax = ax or new_axes(4.0, 2.4)
     shortest = float(np.min(intervals))
     edges = (shortest * np.geomspace(0.999, max(1.01 * float(np.max(intervals)) / shortest, 1.1), 41)).tolist()
     ax.hist(intervals, edges, weights=np.full(len(intervals), 1 / len(intervals)), color=SAMPLED)
-    ax.axvline(float(np.mean(intervals)), color="#111111", lw=1, ls=":", label="mean, simulation")
+    ax.axvline(float(np.mean(intervals)), color=INK, lw=1, ls=":", label="mean, simulation")
     if mean is not None:
         ax.axvline(mean, color=EXACT, lw=1.4, label="mean, density")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("inter-spike interval (ms)")
     ax.set_ylabel("share")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8)
-    return ax
+    return finish(ax)

@@ -1,0 +1,173 @@
+"""What LIF networks learn: a sheet of digits they draw, bars and stripes, the ground state of a chain of spins.
+
+    python examples/learning.py digits | bars | chain  -o FOLDER [--quick]
+
+Each writes a picture and its numbers, ``digits.png`` and ``digits.json`` and so on. ``digits`` trains a class RBM
+of 64 hidden units on two thirds of scikit-learn's images of 8 x 8 pixels. LIF neurons then draw ten of each kind,
+the label neurons held, and a classifier that was trained on real images says what it takes them for.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import boltzspike as bs
+from boltzspike.pipeline.training import SpikingChains
+from boltzspike.training import ExactSampler, Settings, class_rbm, restricted
+from boltzspike.training.ground_state import TransverseIsing, law_of, law_of_states, minimise, symmetric_start
+from boltzspike.training.likelihood import log_partition
+from boltzspike.training.measures import log_weights
+from boltzspike.training.models import one_hot
+
+BLUE, ORANGE, RED = "#2a6f97", "#e07a1f", "#c0392b"
+SETTINGS = Settings(
+    epochs=300, batch_size=20, method="fast-pcd", learning_rate=(0.2, 0.003), weight_decay=2e-3, average=0.999,
+    labels=10, discriminative=0.3,
+)  # fmt: skip
+
+
+def digits(folder, quick):
+    """Draw a sheet of digits by LIF neurons; return what a classifier of real digits says about them."""
+    from sklearn.datasets import load_digits
+    from sklearn.svm import SVC
+
+    images, names = load_digits(return_X_y=True)
+    train = np.arange(len(names)) % 3 != 2
+    pixels, names = (images >= 8).astype(int)[train], names[train]
+    data = np.hstack([pixels, one_hot(names, 10)])
+    settings = Settings(epochs=5, labels=10) if quick else SETTINGS
+    machine = bs.train(class_rbm(64, 10, 64, data=data), data, settings=settings).model.machine()
+    judge = SVC().fit(pixels, names)
+    duration = 500.0 if quick else 3000.0
+    shown, said = [], []
+    for label in range(10):
+        clamp = {f"label-{k}": int(k == label) for k in range(10)}
+        result = bs.sample(machine, clamp=clamp, chains=10, burn_in=duration, duration=200.0, seed=label)
+        shown.append(result.z[..., :64].mean(axis=1))
+        said.append(judge.predict(result.z[:, -1, :64]))
+    figure = Figure(figsize=(7.2, 7.6), dpi=110, facecolor="white")
+    for label, row in enumerate(figure.subplots(10, 10, gridspec_kw={"hspace": 0.12, "wspace": 0.12})):
+        for axis, image, name in zip(row, shown[label], said[label]):
+            axis.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_color("#c5c9cf" if name == label else RED)
+        row[0].set_ylabel(label, rotation=0, labelpad=12, va="center", fontsize=12)
+    right = np.mean(np.array(said) == np.arange(10)[:, None])
+    figure.suptitle(
+        f"Digits that LIF neurons draw, a chain each, mean of 200 ms. A classifier of real digits\n"
+        f"takes {right:.0%} of them for what was asked (the others are framed in red).",
+        fontsize=10, y=0.955,
+    )  # fmt: skip
+    figure.savefig(folder / "digits.png", bbox_inches="tight")
+    return {"judged as asked": float(right)}
+
+
+def bars(folder, quick):
+    """Learn bars and stripes of 3 x 3 exactly; draw what the machine and LIF networks make of the patterns."""
+    n, rows = 3, np.array([[i >> k & 1 for k in range(3)] for i in range(8)])
+    both = [np.repeat(rows[:, None], n, axis=1), np.repeat(rows[:, :, None], n, axis=2)]
+    patterns = np.unique(np.concatenate(both).reshape(-1, n * n), axis=0)
+    settings = Settings(
+        epochs=100 if quick else 2000, batch_size=14, learning_rate=(0.02, 0.002), optimizer="adam",
+        weight_decay=0.2,
+    )  # fmt: skip
+    start = restricted(n * n, 20, data=patterns, scale=0.1, seed=0)
+    model = bs.train(start, patterns, sampler=ExactSampler(), settings=settings).model
+    exact = np.exp(log_weights(model, patterns) - log_partition(model).value)
+    settings = Settings(
+        epochs=5 if quick else 300, batch_size=14, chains=96, steps=150, learning_rate=(0.2, 0.01), average=0.95
+    )  # fmt: skip
+    laws = {"translated": spiking_law(model, patterns, quick)}
+    learned = bs.train(model, patterns, sampler="lif", settings=settings).model
+    laws["trained in the loop"] = spiking_law(learned, patterns, quick)
+    figure = Figure(figsize=(9.5, 3.6), dpi=110, facecolor="white")
+    axis = figure.subplots()
+    at = np.arange(len(patterns))
+    axis.axhline(1 / len(patterns), color="#888888", lw=1, label="data")
+    axis.bar(at - 0.27, exact, 0.26, color=ORANGE, label="machine, exact")
+    axis.bar(at, laws["translated"], 0.26, color="#9ecae1", label="LIF, translated")
+    axis.bar(at + 0.27, laws["trained in the loop"], 0.26, color=BLUE, label="LIF, trained in the loop")
+    axis.set(ylabel="probability", xticks=[], xlim=(-0.6, len(patterns) - 0.4))
+    axis.legend(frameon=False, fontsize=8)
+    for k, pattern in enumerate(patterns):
+        inset = axis.inset_axes([k - 0.35, -0.16, 0.7, 0.14], transform=axis.get_xaxis_transform())
+        inset.imshow(pattern.reshape(n, n), cmap="gray_r", vmin=0, vmax=1)
+        inset.set(xticks=[], yticks=[])
+    figure.savefig(folder / "bars.png", bbox_inches="tight")
+    divergence = lambda p: float(-np.log(len(patterns)) - np.log(p).mean()) if (p > 0).all() else float("inf")
+    return {"D_KL, exact": divergence(exact)} | {f"D_KL, LIF, {name}": divergence(p) for name, p in laws.items()}
+
+
+def spiking_law(model, patterns, quick):
+    """Return the share of each pattern in what LIF networks show."""
+    chains, draws = SpikingChains(), 200 if quick else 10000
+    state = chains.start(model, chains=64, seed=1)
+    _, state = chains.draws(chains.translation(model, state["recent"]), state, 100, (1, 0, 1))
+    z, _ = chains.draws(chains.translation(model, state["recent"]), state, draws, (1, 1, 1))
+    law = law_of_states(z.reshape(-1, model.n_units), model.n_visible)
+    return law[patterns @ (1 << np.arange(model.n_visible)[::-1])]
+
+
+def chain(folder, quick):
+    """Find the ground state of eight spins in a critical transverse field, by LIF networks alone."""
+    spins, fields = 8, (1.0,) if quick else (0.4, 0.7, 1.0, 1.3, 1.6)
+    table, curves = [], {}
+    for field in fields:
+        of = TransverseIsing(spins=spins, field=field)
+        exact, energies = of.exact_energy(), []
+        start = symmetric_start(spins, 16, seed=1)
+        network = SpikingChains()
+        state = network.start(start, chains=64, seed=1)
+
+        def draw(model, step, draws=150, network=network):
+            nonlocal state
+            z, state = network.draws(network.translation(model, state["recent"]), state, draws, (1, step, 1))
+            return z.reshape(-1, model.n_units)
+
+        learned = minimise(
+            start, of, steps=20 if quick else 300, draw=draw, learning_rate=(0.05, 0.003),
+            on_step=lambda _, energy, energies=energies: energies.append(energy),
+        )  # fmt: skip
+        states = draw(learned, 10**6, 500 if quick else 8000)
+        energy = of.energy(of.symmetrised(law_of_states(states, spins)))
+        summed = minimise(start, of, steps=50 if quick else 1000)
+        line = {"field": field, "exact": exact, "LIF": energy, "relative error": 1 - energy / exact}
+        table.append(line | {"relative error, summed exactly": 1 - of.energy(law_of(summed)) / exact})
+        curves[field] = 1 - np.array(energies) / exact
+    figure = Figure(figsize=(9.5, 3.6), dpi=110, facecolor="white")
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.28})
+    left.plot(fields, [line["exact"] / spins for line in table], "-", color=ORANGE, label="exact")
+    left.plot(fields, [line["LIF"] / spins for line in table], "o", color=BLUE, label="LIF neurons")
+    left.set(xlabel="field / coupling", ylabel="energy a spin / coupling")
+    left.legend(frameon=False)
+    for field, curve in curves.items():
+        right.semilogy(np.maximum(curve, 1e-5), lw=1, label=f"field {field:g}")
+    right.axhline(0.002, color="#888888", lw=0.8, ls="--")
+    right.set(xlabel="step", ylabel="relative error of the energy")
+    right.legend(frameon=False, fontsize=8)
+    figure.savefig(folder / "chain.png", bbox_inches="tight")
+    return {"table": table}
+
+
+TASKS = {"digits": digits, "bars": bars, "chain": chain}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("-o", "--output", type=Path, default=Path("learning-output"), metavar="FOLDER")
+    parser.add_argument("--quick", action="store_true", help="see that it runs; the numbers mean nothing")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    numbers = TASKS[arguments.task](arguments.output, arguments.quick)
+    path = arguments.output / f"{arguments.task}.json"
+    path.write_text(json.dumps(numbers, indent=2) + "\n")
+    print(json.dumps(numbers, indent=2))
+    print(f"wrote {path} and {path.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    main()

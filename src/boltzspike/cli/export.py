@@ -1,0 +1,61 @@
+"""boltzspike export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzspike.cli.options import Chains, Clamp, Dt, Duration, Model, NeuronOption, Plasticity, Seed
+from boltzspike.cli.reading import (
+    parse_clamp,
+    parse_time,
+    read_calibration,
+    read_machine,
+    read_rule,
+    read_synapse,
+)
+
+
+def export(
+    model: Model,
+    to: Annotated[str, typer.Option(help="nest, brian2, pynn, nir, brainscales or n-bit.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
+    clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    duration: Duration = "100s",
+    chains: Chains = 64,
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    rule: Annotated[
+        str | None,
+        typer.Option(help="Translation rule, psp, matched or learned, or a tuned file.", show_default=False),
+    ] = None,
+    plasticity: Plasticity = "renewing",
+    dt: Dt = 0.1,
+    burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
+    threads: Annotated[int, typer.Option(help="Threads of the simulator (NEST).")] = 1,
+    bits: Annotated[int, typer.Option(help="Bits of weights without their sign, for n-bit.")] = 4,
+    allow_loss: Annotated[
+        bool, typer.Option("--allow-loss", help="Write also what the target can't hold all of, with a report.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that was exported before.")] = False,
+) -> None:
+    """Translate a machine and write the network for another simulator, format or chip.
+
+    The folder's run.py stands alone; after it was run, bs.read(FOLDER) brings the samples back. docs/interop.md
+    says what each target holds exactly, what approximately and what it refuses.
+    """
+    from boltzspike import pipeline
+
+    done = pipeline.export(
+        read_machine(model), output, to=to, calibration=read_calibration(neuron), rule=read_rule(rule),
+        synapse=read_synapse(plasticity), clamp=parse_clamp(clamp), dt=dt,
+        duration=parse_time(duration, "duration"), burn_in=parse_time(burn_in, "burn-in"),
+        chains=chains, seed=seed, threads=threads, bits=bits, allow_loss=allow_loss,
+        force=force,
+    )  # fmt: skip
+    print(f"wrote {done.folder}: {', '.join(done.files)}")
+    for loss in done.losses:
+        print(f"  lost: {loss}")
+    print(f"next: {done.next}")

@@ -1,0 +1,218 @@
+"""boltzspike train, generate, classify, complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boltzspike.cli.options import Dt, Force, Model, NeuronOption, Output, Seed, Threads
+from boltzspike.cli.reading import parse_time, read_calibration, read_machine
+
+Data = Annotated[
+    Path,
+    typer.Argument(help="npz with pixels and maybe labels, npy, or csv of numbers.", show_default=False),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="A pixel above it is 1; without it pixels must be 0 or 1.", show_default=False),
+]
+InferenceEngine = Annotated[str, typer.Option(help="lif, gibbs or exact.")]
+PerSample = Annotated[str, typer.Option(help="Biological time of each chain for each sample.")]
+ChainsPerSample = Annotated[int, typer.Option(help="Copies of the network for each sample.")]
+
+
+def train(
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Machine to write.", show_default=False)],
+    hidden: Annotated[int, typer.Option(help="Hidden units.")] = 64,
+    sampler: Annotated[str, typer.Option(help="gibbs, tempered, buesing, exact or lif.")] = "gibbs",
+    method: Annotated[str, typer.Option(help="pcd, fast-pcd or cd.")] = "pcd",
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 100,
+    batch: Annotated[int, typer.Option(help="Samples of a minibatch.")] = 50,
+    steps: Annotated[int, typer.Option(help="Sweeps (lif: refractory periods) an update.")] = 1,
+    rate: Annotated[float, typer.Option(help="First learning rate.")] = 0.1,
+    last_rate: Annotated[
+        float | None, typer.Option(help="Last one, of a geometric fall; default: the first.", show_default=False)
+    ] = None,
+    decay: Annotated[float, typer.Option(help="Weight decay.")] = 1e-3,
+    discriminative: Annotated[
+        float, typer.Option(help="Weight of log p(label | pixels) beside log p of all.")
+    ] = 0.0,
+    average: Annotated[float, typer.Option(help="Share of the past in the average of the parameters.")] = 0.99,
+    threshold: Threshold = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same machine.")] = 0,
+    neuron: NeuronOption = "S1",
+    dt: Dt = 0.1,
+    threads: Threads = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File to go on from, written after every epoch.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the same training to go on from.", show_default=False)
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Train an RBM on binary data; with labels, a class RBM that classify and complete can use.
+
+    Ctrl-C or SIGTERM ends it after the minibatch under way; --resume goes on from the checkpoint.
+    """
+    import numpy as np
+
+    from boltzspike import pipeline
+    from boltzspike.errors import Interrupted, require
+    from boltzspike.files import check_writable
+    from boltzspike.training import Epoch, Settings, class_rbm, restricted
+    from boltzspike.training.data import read_data
+    from boltzspike.training.models import one_hot
+
+    check_writable(output, force=force)
+    pixels, labels = read_data(data, threshold=threshold)
+    require(
+        labels is not None or discriminative == 0, "discriminative", "0 for data without labels", discriminative
+    )
+    count = 0
+    if labels is None:
+        model = restricted(pixels.shape[1], hidden, data=pixels, seed=seed)
+        visible = pixels
+    else:
+        count = int(np.max(labels)) + 1 if np.issubdtype(labels.dtype, np.integer) and len(labels) else 0
+        require(count > 1, "labels", "integers from 0, of at least 2 classes", labels.dtype)
+        visible = np.hstack([pixels, one_hot(labels, count)])
+        model = class_rbm(pixels.shape[1], count, hidden, data=visible, seed=seed)
+    settings = Settings(
+        epochs=epochs, batch_size=batch, method=method,  # type: ignore[arg-type]  # validated there
+        steps=steps, learning_rate=rate if last_rate is None else (rate, last_rate), weight_decay=decay,
+        discriminative=discriminative, labels=count, average=average, seed=seed,
+    )  # fmt: skip
+    spiking = {"calibration": read_calibration(neuron), "dt": dt, "threads": threads} if sampler == "lif" else {}
+    print(f"{len(visible)} samples of {visible.shape[1]} visible units, {hidden} hidden units, {sampler}")
+
+    def show(epoch: Epoch) -> None:
+        if epoch.number == epochs or epoch.number % max(epochs // 20, 1) == 0:
+            print(
+                f"epoch {epoch.number}: pseudo-likelihood {epoch.pseudo_likelihood:.2f}, reconstruction error "
+                f"{epoch.reconstruction:.4f}, {epoch.seconds:.2g} s",
+                flush=True,
+            )
+
+    stopped = None
+    try:
+        trained = pipeline.train(
+            model, visible, sampler=sampler, settings=settings, on_epoch=show, checkpoint=checkpoint,
+            resume=resume, **spiking,  # type: ignore[arg-type]
+        )  # fmt: skip
+    except Interrupted as stop:
+        trained, stopped = stop.result, stop
+    trained.model.machine().save(output, force=True)
+    print(f"{trained.stopped}; wrote {output}")
+    if stopped is not None:
+        raise typer.Exit(128 + stopped.signal)
+
+
+def generate(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="npz to write.", show_default=False)],
+    number: Annotated[int, typer.Option(help="Samples, each of a chain of its own.")] = 100,
+    label: Annotated[
+        int | None, typer.Option(help="Class to generate; default: free.", show_default=False)
+    ] = None,
+    duration: Annotated[str, typer.Option(help="Biological time before the sample is taken.")] = "3s",
+    engine: Annotated[str, typer.Option(help="numba (LIF neurons), gibbs, ...: as in sample.")] = "numba",
+    seed: Seed = 1,
+    neuron: NeuronOption = "S1",
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Generate samples: arrays pixels (and labels) of the visible units at the end of each chain."""
+    from boltzspike import pipeline
+    from boltzspike.files import check_writable
+    from boltzspike.pipeline.inference import held_label, last_states, write_arrays
+
+    check_writable(output, force=force)
+    machine = read_machine(model)
+    clamp = {} if label is None else held_label(machine, label)
+    result = pipeline.sample(
+        machine, calibration=read_calibration(neuron), chains=number, clamp=clamp, seed=seed, engine=engine,
+        duration=100.0, burn_in=parse_time(duration, "duration"), threads=threads,
+    )  # fmt: skip
+    write_arrays(output, last_states(machine, result.z), force=force)
+    print(f"{number} samples, {engine}; wrote {output}")
+
+
+def classify(
+    model: Model,
+    data: Data,
+    engine: InferenceEngine = "lif",
+    duration: PerSample = "1s",
+    chains: ChainsPerSample = 16,
+    threshold: Threshold = None,
+    seed: Seed = 0,
+    neuron: NeuronOption = "S1",
+    threads: Threads = None,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Name the class of each sample by a class RBM; with labels in the data, say how often it is right."""
+    import numpy as np
+
+    from boltzspike.files import check_writable
+    from boltzspike.pipeline import inference
+    from boltzspike.training.data import read_data
+
+    if output is not None:
+        check_writable(output, force=force)
+    machine = read_machine(model)
+    pixels, labels = read_data(data, threshold=threshold)
+    share = inference.classify(
+        machine, pixels, engine=engine, duration=parse_time(duration, "duration"), chains=chains, seed=seed,
+        calibration=read_calibration(neuron), threads=threads,
+    )  # fmt: skip
+    named = share.argmax(axis=1)
+    if labels is not None:
+        right = named == labels
+        error = float(np.sqrt(right.mean() * (1 - right.mean()) / len(right)))
+        print(f"{right.mean():.2%} +- {error:.2%} of {len(right)} named rightly ({engine})")
+    else:
+        print(" ".join(map(str, named)))
+    if output is not None:
+        inference.write_arrays(output, {"named": named, "share": share}, force=force)
+        print(f"wrote {output}")
+
+
+def complete(
+    model: Model,
+    data: Data,
+    output: Annotated[Path, typer.Option("-o", "--output", help="npz to write.", show_default=False)],
+    given: Annotated[int, typer.Option(help="How many of the first pixels are given.")] = 32,
+    engine: InferenceEngine = "lif",
+    duration: PerSample = "1s",
+    chains: ChainsPerSample = 16,
+    threshold: Threshold = None,
+    seed: Seed = 0,
+    neuron: NeuronOption = "S1",
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Complete samples of which the first pixels are given: p(z = 1) of every unit, as the array marginals."""
+    import numpy as np
+
+    from boltzspike.errors import require
+    from boltzspike.files import check_writable
+    from boltzspike.pipeline import inference
+    from boltzspike.training.data import read_data
+
+    check_writable(output, force=force)
+    machine = read_machine(model)
+    pixels, _ = read_data(data, threshold=threshold)
+    width = pixels.shape[1]
+    require(1 <= given < width, "given", f"in 1 .. {width - 1}", given)
+    means = inference.infer(
+        machine, pixels[:, :given], range(given), engine=engine,  # type: ignore[arg-type]  # validated there
+        chains=chains, seed=seed, threads=threads,
+        duration=parse_time(duration, "duration"), calibration=read_calibration(neuron),
+    )  # fmt: skip
+    inference.write_arrays(output, {"marginals": means}, force=force)
+    error = float(np.abs(means[:, given:width] - pixels[:, given:]).mean())
+    print(f"mean absolute error of the {width - given} hidden pixels: {error:.4f} ({engine}); wrote {output}")

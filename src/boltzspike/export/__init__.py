@@ -1,0 +1,1 @@
+"""Out into the field's tools: one target a file."""

@@ -1,0 +1,118 @@
+import re
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+import boltzspike as bs
+from boltzspike.cli import app, main
+from boltzspike.errors import ValidationError
+from boltzspike.training.data import read_data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two kinds of digits, and a class RBM trained on them by the command."""
+    path = tmp_path_factory.mktemp("learning")
+    images, digits = load_digits(n_class=2, return_X_y=True)
+    np.savez(path / "grey.npz", pixels=images[:200], labels=digits[:200])
+    np.savez(path / "test.npz", pixels=(images[200:212] > 7).astype(int), labels=digits[200:212])
+    ran = run("train", path / "grey.npz", "-o", path / "m.json", "--threshold", 7, "--hidden", 8, "--epochs", 60)
+    assert "pseudo-likelihood" in ran.output
+    return path
+
+
+def arrays(path):
+    with open(path, "rb") as file, np.load(file) as archive:
+        return dict(archive)
+
+
+def run(*arguments):
+    ran = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    return ran
+
+
+def test_train_writes_a_class_rbm_that_classify_uses(folder):
+    machine = bs.read(folder / "m.json")
+    assert (machine.n_visible, machine.n_units) == (66, 74)
+    assert machine.names[64:66] == ("label-0", "label-1")
+    for engine in ("exact", "gibbs", "lif"):
+        output = folder / f"{engine}.npz"
+        options = ["--engine", engine, "--chains", 4, "--duration", "300ms", "-o", output]
+        assert "of 12 named rightly" in run("classify", folder / "m.json", folder / "test.npz", *options).output
+        named = arrays(output)["named"]
+        assert np.mean(named == arrays(folder / "test.npz")["labels"]) > 0.8
+
+
+@pytest.mark.filterwarnings("ignore::boltzspike.errors.BoltzspikeWarning")  # of the rule: weights are strong
+def test_generate_draws_the_class_that_is_asked_for(folder):
+    run("generate", folder / "m.json", "-o", folder / "g.npz", "--number", 6, "--label", 1, "--duration", "500ms")
+    drawn = arrays(folder / "g.npz")
+    assert drawn["pixels"].shape == (6, 64)
+    np.testing.assert_array_equal(drawn["label_units"], [[0, 1]] * 6)
+
+
+def test_complete_gives_the_rest_of_each_sample(folder):
+    options = ["--given", 32, "-o", folder / "c.npz", "--chains", 4, "--duration", "300ms"]
+    output = run("complete", folder / "m.json", folder / "test.npz", *options).output
+    assert float(output.split("pixels: ")[1].split()[0]) < 0.25
+    marginals = arrays(folder / "c.npz")["marginals"]
+    np.testing.assert_array_equal(marginals[:, :32], arrays(folder / "test.npz")["pixels"][:, :32])
+
+
+def test_training_by_the_command_goes_on_where_it_ended(folder):
+    data, options = folder / "grey.npz", ["--threshold", 7, "--hidden", 4, "--average", 0]
+    run("train", data, "-o", folder / "a.json", *options, "--epochs", 4)
+    run("train", data, "-o", folder / "b.json", *options, "--epochs", 2, "--checkpoint", folder / "b.npz")
+    run("train", data, "-o", folder / "c.json", *options, "--epochs", 4, "--resume", folder / "b.npz")
+    assert bs.read(folder / "a.json") == bs.read(folder / "c.json")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["train", "grey.npz", "-o", "x.json"], r"pixels\[0, 2\]: must be 0 or 1"),
+    (["train", "none.npz", "-o", "x.json"], "none.npz: can't be read"),
+    (["train", "test.npz", "-o", "x.json", "--rate", "1000"], "training diverges at 1000"),
+    (["train", "test.npz", "-o", "m.json"], "exists already"),
+    (["train", "test.npz", "-o", "x.json", "--sampler", "nest"], "sampler: must be one of"),
+    (["generate", "m.json", "-o", "x.npz", "--label", "7"], "label: must be in 0 .. 1"),
+    (["classify", "m.json", "test.npz", "--engine", "nest"], "engine: must be one of exact, gibbs, lif"),
+    (["complete", "m.json", "test.npz", "-o", "x.npz", "--given", "64"], "given: must be in 1 .. 63"),
+])  # fmt: skip
+def test_the_commands_say_what_is_wrong_in_one_line(arguments, message, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["boltzspike", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert "\n" not in error
+    assert re.search(message, error), error
+    assert not (folder / "x.json").exists()
+
+
+def test_data_are_read_from_every_format(tmp_path):
+    pixels = np.array([[0, 1, 1], [1, 0, 0]])
+    np.save(tmp_path / "a.npy", pixels)
+    np.savetxt(tmp_path / "a.csv", pixels, delimiter=",")
+    np.savez(tmp_path / "a.npz", pixels=pixels, labels=[0, 1])
+    for name in ("a.npy", "a.csv", "a.npz"):
+        found, labels = read_data(tmp_path / name)
+        np.testing.assert_array_equal(found, pixels)
+        assert (labels is None) == (name != "a.npz")
+    np.testing.assert_array_equal(read_data(tmp_path / "a.npy", threshold=0.5)[0], pixels)
+    np.savez(tmp_path / "b.npz", pixels=pixels, labels=[0])
+    (tmp_path / "c.npz").write_bytes(b"PK\x03\x04broken")
+    np.save(tmp_path / "d.npy", np.array([[np.nan]]))
+    np.savez(tmp_path / "e.npz", x=pixels)
+    (tmp_path / "f.txt").write_text("0")
+    for name, message in {
+        "b.npz": "labels: must be of shape", "c.npz": "can't be read", "e.npz": "an array 'pixels'",
+        "f.txt": "must end in",
+    }.items():  # fmt: skip
+        with pytest.raises(ValidationError, match=message):
+            read_data(tmp_path / name)
+    with pytest.raises(ValidationError, match="finite"):
+        read_data(tmp_path / "d.npy", threshold=0.5)

@@ -1,0 +1,112 @@
+"""show, compare, --json and --until: what is printed, and the exit codes of docs/cli.md."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import boltzspike as bs
+from boltzspike.cli import app
+from boltzspike.errors import ValidationError
+
+
+def run(*arguments):
+    """Run a command in this process; its errors are raised."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    machine = bs.BoltzmannMachine(weights=[[0, 0.5], [0.5, 0]], biases=[-0.3, 0.2], names=["smoke", "lung"])
+    machine.save(folder / "m.json")
+    for name, seed, biases in (("a", 1, [-0.3, 0.2]), ("b", 2, [-0.3, 0.2]), ("c", 3, [0.0, 0.2])):
+        other = bs.BoltzmannMachine(weights=machine.weights, biases=biases, names=machine.names)
+        bs.sample(other, engine="gibbs", duration=2e4, chains=16, seed=seed).save(folder / f"{name}.nc")
+    return folder
+
+
+def test_show_prints_the_answer_and_the_verdict(files):
+    done = run("show", files / "a.nc")
+    assert done.exit_code == 0
+    for word in ("engine gibbs", "seed 1", "smoke", "exact", "verdict: The chains agree", "No bias shows"):
+        assert word in done.stdout
+
+
+def test_show_as_json_is_json_alone(files):
+    found = json.loads(run("show", files / "a.nc", "--json").stdout)
+    result = bs.read(files / "a.nc")
+    assert found["units"] == ["smoke", "lung"]
+    assert found["marginals"] == pytest.approx(list(result.marginals()))
+    assert found["verdict"]["level"] == "good"
+    assert found["d_kl"]["bias"] == pytest.approx(result.kl_divergence().bias)
+    assert found["configuration"]["seed"] == 1
+    assert found["missing"] == {}
+
+
+def test_what_is_missing_is_null_and_says_why(tmp_path, files):
+    machine = bs.read(files / "m.json")
+    bs.sample(machine, duration=2e3, chains=16, record="moments").save(tmp_path / "r.nc")
+    found = json.loads(run("show", tmp_path / "r.nc", "--json").stdout)
+    assert found["verdict"] is None
+    assert "needs what was not recorded" in found["missing"]["verdict"]
+    assert found["marginals"] is not None
+
+
+def test_show_takes_any_file(files):
+    done = run("show", files / "m.json")
+    assert "BoltzmannMachine" in done.stdout
+    assert "smoke, lung" in done.stdout
+    assert json.loads(run("show", files / "m.json", "--json").stdout)["type"] == "BoltzmannMachine"
+
+
+def test_compare_tells_noise_from_a_difference(files):
+    same = run("compare", files / "a.nc", files / "b.nc")
+    assert same.exit_code == 0
+    assert "no difference shows" in same.stdout
+    different = run("compare", files / "a.nc", files / "c.nc")
+    assert different.exit_code == 1
+    assert "the targets differ" in different.stdout
+    assert "differ: marginals: p = 0.0001" in different.stdout
+    found = json.loads(run("compare", files / "a.nc", files / "c.nc", "--json").stdout)
+    assert found["different"] is True
+    assert found["same_target"] is False
+    assert found["first"][0] < found["second"][0]
+
+
+def test_what_can_not_be_compared_is_refused(files, tmp_path):
+    with pytest.raises(ValidationError, match="m.json: must be a result, got a BoltzmannMachine"):
+        run("compare", files / "a.nc", files / "m.json")
+    machine = bs.read(files / "m.json")
+    bs.sample(machine, engine="gibbs", duration=1e3, chains=16, clamp={0: 1}).save(tmp_path / "r.nc")
+    with pytest.raises(ValidationError, match="compare: must be of the same evidence"):
+        run("compare", files / "a.nc", tmp_path / "r.nc")
+
+
+def test_sample_as_json_says_everything_else_on_stderr(files, tmp_path):
+    arguments = ("--engine", "gibbs", "--duration", "2s", "--chains", 16, "--json", "-o", tmp_path / "r.nc")
+    done = run("sample", files / "m.json", *arguments)
+    assert json.loads(done.stdout)["marginals"] == pytest.approx(list(bs.read(tmp_path / "r.nc").marginals()))
+    assert "wrote" in done.stderr
+    assert "smoke" in done.stderr
+
+
+def test_sample_stops_when_the_precision_is_reached(files):
+    arguments = ("--engine", "gibbs", "--duration", "64s", "--chains", 16)
+    done = run("sample", files / "m.json", *arguments, "--until", "mcse<0.01")
+    assert done.exit_code == 0
+    assert "reached: mcse<0.01 after" in done.stdout
+    missed = run("sample", files / "m.json", *arguments, "--until", "mcse<1e-6")
+    assert missed.exit_code == 3
+    assert "not reached: mcse<1e-06 after 64 s" in missed.stdout
+    with pytest.raises(ValidationError, match="until: must be mcse<X"):
+        run("sample", files / "m.json", "--until", "fast")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_can_be_had(shell):
+    done = CliRunner().invoke(app, ["--show-completion", shell], prog_name="boltzspike")
+    assert done.exit_code == 0, done.output

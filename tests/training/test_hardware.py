@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from boltzspike.errors import ValidationError
+from boltzspike.training.hardware import Hardware, quantised
+
+
+@pytest.fixture
+def parameters(rng):
+    weights = np.triu(rng.normal(0, 1, (12, 12)), 1)
+    return weights + weights.T, rng.normal(0, 1, 12)
+
+
+def test_perfect_hardware_changes_nothing(parameters):
+    for given, kept in zip(parameters, Hardware().written(*parameters)):
+        np.testing.assert_array_equal(given, kept)
+
+
+def test_quantised_weights_take_two_to_the_bits_less_one_magnitudes(parameters):
+    for bits in (1, 3, 6):
+        kept, _ = Hardware(weight_bits=bits, weight_range=1.4).written(*parameters)
+        steps = kept / (1.4 / (2**bits - 1))
+        np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
+        assert np.abs(steps).max() <= 2**bits - 1 + 1e-9
+        inside = np.abs(parameters[0]) <= 1.4
+        error = np.abs(kept - parameters[0])[inside].max()
+        assert error <= 1.4 / (2**bits - 1) / 2 + 1e-12
+    np.testing.assert_array_equal(quantised(np.zeros(3), 4, np.inf), 0)
+
+
+def test_a_row_of_synapses_keeps_one_sign(parameters):
+    kept, _ = Hardware(signs="row").written(*parameters)
+    for source in range(12):
+        column, before = kept[:, source], parameters[0][:, source]
+        assert len(set(np.sign(column[column != 0]))) <= 1
+        np.testing.assert_array_equal(column[column != 0], before[column != 0])
+        assert np.sign(column.sum()) == np.sign(before.sum())
+
+
+def test_the_fixed_pattern_is_that_of_the_chip_and_of_the_stated_size():
+    weights, biases = np.ones((200, 200)), np.zeros(40000)
+    chip = Hardware(weight_noise=0.2, bias_noise=0.3, seed=7)
+    kept, again = chip.written(weights, biases), chip.written(weights, biases)
+    np.testing.assert_array_equal(kept[0], again[0])
+    # standard error of a standard deviation from 40000 numbers: sd/sqrt(80000)
+    assert abs(kept[0].std() - 0.2) < 4 * 0.2 / np.sqrt(80000)
+    assert abs(kept[1].std() - 0.3) < 4 * 0.3 / np.sqrt(80000)
+    other = Hardware(weight_noise=0.2, bias_noise=0.3, seed=8).written(weights, biases)
+    assert abs(np.corrcoef(kept[1], other[1])[0, 1]) < 4 / np.sqrt(40000)
+
+
+def test_delays_lie_on_the_time_grid_with_the_stated_mean():
+    assert Hardware().delays(5, 0.1) is None
+    delays = Hardware(delay_spread=2.0).delays(100, 0.1)
+    np.testing.assert_allclose(delays / 0.1, np.round(delays / 0.1), atol=1e-9)
+    assert delays.min() == pytest.approx(0.1)
+    assert delays.mean() == pytest.approx(2.1, abs=4 * 2.0 / 100)
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"weight_bits": 0}, "Hardware.weight_bits"), ({"weight_range": 0.0}, "Hardware.weight_range"),
+    ({"spike_loss": 1.0}, "Hardware.spike_loss"), ({"signs": "column"}, "Hardware.signs"),
+    ({"bias_noise": -0.1}, "Hardware.bias_noise"), ({"bias_range": np.nan}, "Hardware.bias_range"),
+])  # fmt: skip
+def test_hardware_names_what_is_wrong(values, message):
+    with pytest.raises(ValidationError, match=message):
+        Hardware(**values)
