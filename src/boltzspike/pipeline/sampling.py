@@ -104,10 +104,10 @@ def sample(
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
-        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
-        membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order of the updates) and
-        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac. Or an
-        engine, such as ``executors.Distributed``, whose chains run elsewhere.
+        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower; ``"cuda"``
+        runs on an NVIDIA GPU. Without membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order
+        of the updates) and ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one
+        tau_refrac. Or an engine, such as ``executors.Distributed``, whose chains run elsewhere.
     dt
         Time step in ms.
     clamp
