@@ -172,7 +172,7 @@ def test_free_membrane_has_the_mean_and_variance_of_theory(preset, layout):
 # Against the exact path
 
 
-@pytest.mark.parametrize("synapse", [{}, {"plasticity": "additive"}, DEPRESSING], ids=["renewing", "additive", "TM"])
+@pytest.mark.parametrize(
     "synapse", [{}, {"plasticity": "additive"}, DEPRESSING], ids=["renewing", "additive", "TM"]
 )
 @pytest.mark.parametrize("preset", [S1, S5a], ids=lambda preset: preset.name)

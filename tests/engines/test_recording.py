@@ -41,7 +41,12 @@ def energy_of(n):
 
 CASES = [
     *(
-        pytest.param(case, marks=[pytest.mark.gpu] * (case[0] == "cuda"))
+        # a state of NEST's is reached by simulating anew, so short passes take minutes
+        pytest.param(
+            case,
+            marks=[pytest.mark.gpu] * (case[0] == "cuda")
+            + [pytest.mark.slow] * (case[0] == "nest" and case[1] > 5),
+        )
         for case in itertools.product(ENGINES, UNITS, [None])
     ),
     ("reference", 5, DRAWN),
