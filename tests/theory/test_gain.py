@@ -5,7 +5,7 @@ import pytest
 
 from boltzspike.errors import UnsupportedFeature, ValidationError
 from boltzspike.model import presets
-from boltzspike.theory.gain import Trace, linear_response
+from boltzspike.theory.gain import Trace, best_recovery, linear_response
 from boltzspike.theory.membrane import membrane_statistics
 
 S1 = presets.S1
@@ -70,3 +70,17 @@ def test_what_the_density_cannot_hold_is_refused():
         linear_response(unequal, S1.background, trace, u0=U0, alpha=ALPHA, bias=[0.0])
     with pytest.raises(ValidationError, match=r"Trace.use: must be in \(0, 1\], got 0"):
         Trace(tau_syn=10.0, tau_refrac=10.0, use=0.0)
+
+
+def test_the_best_recovery_couples_a_pair_as_it_is_asked_to():
+    tau_rec, kappa, trace = best_recovery(S1.neuron, S1.background, u0=U0, alpha=ALPHA, delay=0.1)
+    # what it interpolates is what the linear response is there
+    there = respond(tau_rec=tau_rec)
+    late = linear_response(
+        S1.neuron, S1.background, Trace(tau_syn=10.0, tau_refrac=10.0, tau_rec=tau_rec), u0=U0, alpha=ALPHA,
+        bias=[0.0], delay=0.1,
+    )  # fmt: skip
+    assert kappa == pytest.approx(late.kappa[0, 0], abs=0.005)
+    assert trace == pytest.approx(there.mean_trace[0], abs=0.005)
+    assert abs(kappa - 1) < 0.05
+    assert abs(trace - there.p[0] / kappa) < 0.03

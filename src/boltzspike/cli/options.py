@@ -50,7 +50,10 @@ GridDt = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else; for machines.")]
 SHOWN_UNITS = 20
-Plasticity = Annotated[str, typer.Option(help="Recurrent synapse: renewing or additive.")]
+Plasticity = Annotated[
+    str,
+    typer.Option(help="Recurrent synapse: renewing, additive, or depressing: tau_rec=MS (see design --synapse)."),
+]
 Cluster = Annotated[
     str | None,
     typer.Option(help="Dask scheduler, tcp://host:8786, whose workers do the runs.", show_default=False),

@@ -181,7 +181,15 @@ def engine_at(cluster: str | None, engine: str, threads: int | None) -> Iterator
 
 
 def read_synapse(plasticity: str) -> Synapse:
-    """Return the recurrent synapse of that name."""
+    """Return the recurrent synapse of that name, or the depressing one of ``tau_rec=MS``."""
+    from boltzspike.errors import ValidationError
     from boltzspike.model.synapse import Synapse
 
+    name, equals, value = plasticity.partition("=")
+    if equals and name == "tau_rec":
+        try:
+            tau_rec = float(value.removesuffix("ms"))
+        except ValueError:
+            raise ValidationError(f"plasticity: tau_rec must be a number of ms, got {value!r}") from None
+        return Synapse(plasticity="tsodyks-markram", U=1.0, tau_rec=tau_rec)
     return Synapse(plasticity=plasticity)  # type: ignore[arg-type]  # validated there

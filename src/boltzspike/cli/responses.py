@@ -21,7 +21,7 @@ from boltzspike.cli.options import (
     Seed,
     Threads,
 )
-from boltzspike.cli.reading import parse_time, read_neuron, read_synapse
+from boltzspike.cli.reading import parse_time, read_calibration, read_neuron, read_synapse
 from boltzspike.cli.showing import print_table
 from boltzspike.progress import terminal_bar
 
@@ -98,16 +98,31 @@ def design(
     sigma: Annotated[float | None, typer.Option(help="Wanted sigma, mV.", show_default=False)] = None,
     tau_eff: Annotated[float | None, typer.Option(help="Wanted tau_eff, ms.", show_default=False)] = None,
     rate: Annotated[float, typer.Option(help="Rate of each source of a current-based neuron, Hz.")] = 3000.0,
+    synapse: Annotated[
+        bool, typer.Option("--synapse", help="Find the depressing synapse for the background as it is.")
+    ] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
-    """Find the background that gives a neuron the wanted slope or noise, speed, and p = 1/2 without bias."""
+    """Find the background that gives a neuron the wanted slope or noise, speed, and p = 1/2 without bias.
+
+    With --synapse: the recurrent synapse with which its networks need the least correction.
+    """
     from boltzspike import pipeline
+    from boltzspike.errors import require
     from boltzspike.files import check_writable
 
     if output is not None:
         check_writable(output, force=force)
     cell, _, chosen = read_neuron(neuron, control)
+    if synapse:
+        given = [name for name, value in (("alpha", alpha), ("sigma", sigma), ("tau_eff", tau_eff)) if value]
+        require(not given and output is None, "design --synapse", "given the neuron alone", given or output)
+        calibration = read_calibration(neuron)
+        found = pipeline.design_synapse(calibration)
+        print(f"depressing synapse (Tsodyks-Markram, U = 1): tau_rec = {found.tau_rec:g} ms; use it by")
+        print(f"  boltzspike sample MODEL --neuron {neuron} --plasticity tau_rec={found.tau_rec:g} --rule matched")
+        return
     calibration = pipeline.design(cell, alpha=alpha, sigma=sigma, tau_eff=tau_eff, rate=rate, control=chosen)
     weight_unit = "uS" if hasattr(cell, "e_rev_exc") else "nA"
     for source_rate, weight in zip(calibration.background.rates, calibration.background.weights):

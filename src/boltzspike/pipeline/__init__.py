@@ -7,7 +7,14 @@ them.
 
 from boltzspike.pipeline.exports import export, read
 from boltzspike.pipeline.references import reference
-from boltzspike.pipeline.responses import burst_statistics, calibrate, calibrate_many, design, response
+from boltzspike.pipeline.responses import (
+    burst_statistics,
+    calibrate,
+    calibrate_many,
+    design,
+    design_synapse,
+    response,
+)
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
 from boltzspike.pipeline.sampling import sample
 from boltzspike.pipeline.training import train
@@ -22,6 +29,7 @@ __all__ = [
     "calibrate_many",
     "calibrate_network",
     "design",
+    "design_synapse",
     "error_budget",
     "export",
     "read",

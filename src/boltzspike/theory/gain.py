@@ -241,3 +241,48 @@ def linear_response(
         regression=scale * np.array([covariance[0] for _, covariance in memory]) / (p * (1 - p)),
         overlap=scale * alpha * input_.mean_g * overlap,
     )
+
+
+def best_recovery(
+    neuron: Neuron, background: PoissonBackground, *, u0: float, alpha: float, delay: float = 0.0
+) -> tuple[float, float, float]:
+    """Return the recovery of depressing synapses (U = 1) with which a pair needs the least correction.
+
+    Of two unbiased units with a small weight W handed over as it is, the coupling comes out as W/kappa and the
+    mean drive as W rbar. To second order in W that costs
+
+    ``D_KL = W^2 [(1/kappa - 1)^2/32 + (rbar - p/kappa)^2/4]``,
+
+    both variances being 1/4: tau_rec minimises it. Renewing synapses (tau_rec = tau_syn) hand on too much; a
+    longer recovery weakens those that fire again at once. Weights of order 1 want a little less
+    (benchmarks/synapses.py).
+
+    Returns
+    -------
+    tau_rec
+        ms, between tau_syn and 3 tau_syn.
+    kappa, mean_trace
+        At tau_rec.
+
+    Raises
+    ------
+    UnsupportedFeature
+        As ``linear_response``.
+    """
+    tau_syn = neuron.tau_syn_exc
+    at = tau_syn * np.array([1.0, 2.0, 3.0])
+    found = [
+        linear_response(
+            neuron, background, Trace(tau_syn=tau_syn, tau_refrac=neuron.tau_refrac, tau_rec=tau_rec),
+            u0=u0, alpha=alpha, bias=[0.0], delay=delay,
+        )
+        for tau_rec in at
+    ]  # fmt: skip
+    # 1/kappa and the trace vary as 1 - exp(-T/tau_rec) does: their inverses are smooth in tau_rec
+    tau_rec = np.linspace(at[0], at[-1], 401)
+    kappa = np.polyval(np.polyfit(at, [one.kappa[0, 0] for one in found], 2), tau_rec)
+    trace = 1 / np.polyval(np.polyfit(at, [1 / one.mean_trace[0] for one in found], 2), tau_rec)
+    p = found[0].p[0]
+    cost = (1 / kappa - 1) ** 2 / 32 + (trace - p / kappa) ** 2 / 4
+    k = int(np.argmin(cost))
+    return float(tau_rec[k]), float(kappa[k]), float(trace[k])
