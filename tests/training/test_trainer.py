@@ -21,7 +21,7 @@ from boltzspike.training import (
     restricted,
     train,
 )
-from boltzspike.training.measures import pseudo_likelihood
+from boltzspike.training.measures import pseudo_likelihood, pseudo_likelihoods
 from boltzspike.training.models import model_of, one_hot
 from boltzspike.training.samplers import DATA, FREE
 
@@ -218,6 +218,27 @@ def test_early_stopping_returns_the_best_model():
     assert len(done.history) == 4
     np.testing.assert_array_equal(done.model.weights, seen[1].weights)
     assert "no better value" in done.stopped
+
+
+def test_training_on_few_digits_stops_before_it_learns_them_by_heart():
+    """On scikit-learn's images: held-out pseudo-likelihood ends above that of training to the end."""
+    from sklearn.datasets import load_digits
+
+    pixels = (load_digits().data >= 8).astype(int)
+    few, held_out, other = pixels[:60], pixels[600:900], pixels[900:1700]
+    run = lambda **options: train(
+        restricted(64, 64, data=few), few, LayerGibbs(),
+        Settings(epochs=400, batch_size=20, learning_rate=0.2, measure_every=400, **options),
+        monitor=lambda model: pseudo_likelihood(model, held_out),
+    )  # fmt: skip
+    stopped, to_the_end = run(patience=20), run()
+    values = [epoch.monitor for epoch in stopped.history]
+    assert len(values) < 400
+    assert len(values) - 1 - np.argmax(values) == 20
+    assert pseudo_likelihood(stopped.model, held_out) == pytest.approx(max(values))
+    # on images that neither training nor the monitor saw: more than 5 standard errors of the paired difference
+    gain = pseudo_likelihoods(stopped.model, other) - pseudo_likelihoods(to_the_end.model, other)
+    assert gain.mean() > 5 * gain.std(ddof=1) / np.sqrt(len(other))
 
 
 def test_sparsity_draws_the_hidden_units_to_the_wanted_activity():
