@@ -110,3 +110,32 @@ def test_sample_stops_when_the_precision_is_reached(files):
 def test_completions_can_be_had(shell):
     done = CliRunner().invoke(app, ["--show-completion", shell], prog_name="boltzspike")
     assert done.exit_code == 0, done.output
+
+
+def test_show_writes_the_page_of_a_result(files, tmp_path):
+    page = tmp_path / "a.html"
+    done = run("show", files / "a.nc", "--report", page)
+    assert f"wrote {page}" in done.stdout
+    assert "smoke" in page.read_text()
+    with pytest.raises(ValidationError, match="exists already"):
+        run("show", files / "a.nc", "--report", page)
+    json.loads(run("show", files / "a.nc", "--report", page, "--force", "--json").stdout)
+    with pytest.raises(ValidationError, match="must be a result, got a BoltzmannMachine"):
+        run("show", files / "m.json", "--report", tmp_path / "m.html")
+
+
+def test_a_command_that_was_stopped_says_so_and_exits_with_its_signal(monkeypatch, files, tmp_path):
+    for stop, code in ((KeyboardInterrupt(), 130), (bs.Interrupted("stopped", signal=15, result=None), 143)):
+        monkeypatch.setattr("boltzspike.pipeline.tune", raising(stop))
+        done = run("tune", files / "m.json", "-o", tmp_path / "t.json")
+        assert done.exit_code == code
+        assert done.stderr.endswith("interrupted\n")
+
+
+def raising(error):
+    """Return a function that raises the error."""
+
+    def run(*_, **__):
+        raise error
+
+    return run
