@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -122,6 +123,27 @@ def test_show_writes_the_page_of_a_result(files, tmp_path):
     json.loads(run("show", files / "a.nc", "--report", page, "--force", "--json").stdout)
     with pytest.raises(ValidationError, match="must be a result, got a BoltzmannMachine"):
         run("show", files / "m.json", "--report", tmp_path / "m.html")
+
+
+def test_json_compares_each_stretch_of_changing_evidence_with_its_own_target(files, tmp_path):
+    machine = bs.read(files / "m.json")
+    course = [(0.0, {"smoke": 1}), (2000.0, {"smoke": 0})]
+    bs.sample(machine, duration=4000.0, chains=16, evidence_course=course).save(tmp_path / "e.nc")
+    found = json.loads(run("show", tmp_path / "e.nc", "--settle", "100ms", "--json").stdout)
+    assert found["exact_marginals"] is None
+    assert "the evidence changed" in found["missing"]["verdict"]
+    short = json.loads(run("show", tmp_path / "e.nc", "--settle", "3s", "--json").stdout)
+    assert short["episodes"] is None
+    assert "during: must be within" in short["missing"]["episodes"]
+    assert [part["clamp"] for part in found["episodes"]] == [{"smoke": 1}, {"smoke": 0}]
+    for part, value in zip(found["episodes"], (1, 0)):
+        assert part["marginals"][0] == part["exact_marginals"][0] == value
+        assert part["exact_marginals"] == pytest.approx(exact(machine, value))
+
+
+def exact(machine, value):
+    """Return the marginals with the first of two units held."""
+    return [value, 1 / (1 + np.exp(-(machine.biases[1] + machine.weights[0, 1] * value)))]
 
 
 def test_a_command_that_was_stopped_says_so_and_exits_with_its_signal(monkeypatch, files, tmp_path):

@@ -59,6 +59,7 @@ GridDt = Annotated[
     ),
 ]
 
+Settle = Annotated[str, typer.Option(help="Time left out after each change of the evidence.")]
 Report = Annotated[
     Path | None,
     typer.Option(help="HTML page to write: answer, trust, how it was made; with pictures.", show_default=False),

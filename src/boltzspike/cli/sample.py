@@ -26,6 +26,7 @@ from boltzspike.cli.options import (
     Report,
     Rule,
     Seed,
+    Settle,
     Threads,
 )
 from boltzspike.cli.reading import (
@@ -61,7 +62,7 @@ def sample(
             show_default=False,
         ),
     ] = [],  # noqa: B006  # Typer copies it
-    settle: Annotated[str, typer.Option(help="Time left out after each --evidence-at.")] = "200ms",
+    settle: Settle = "200ms",
     route: Annotated[
         str, typer.Option(help="How a Bayesian network is compiled: fitted, monomials, assignments.")
     ] = "fitted",
@@ -119,6 +120,7 @@ def sample(
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import check_writable
+    from boltzspike.summary import summary
 
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if output is not None:
@@ -184,7 +186,7 @@ def sample(
         if report is not None:
             _write_report(result, report, shares, force=force)
     if as_json:
-        print_json(result.summary())
+        print_json(summary(result, settle=settling))
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)
     if until is not None and not result.configuration["reached"]:
