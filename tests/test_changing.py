@@ -108,6 +108,7 @@ def test_shared_noise_correlates_uncoupled_units():
     assert abs(private) < 0.05
 
 
+@pytest.mark.filterwarnings("ignore:mixing")
 def test_a_run_starts_where_it_is_told():
     started = bs.sample(
         PAIR,

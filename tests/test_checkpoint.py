@@ -12,7 +12,7 @@ from boltzspike.errors import BoltzspikeWarning, ValidationError
 from boltzspike.program import compile_program
 from boltzspike.samples import Record, Samples
 
-ENGINES = list(REGISTRY)
+ENGINES = [pytest.param(name, marks=[pytest.mark.gpu] * (name == "cuda")) for name in REGISTRY]
 
 
 def program_of(n, scale=0.003, **options):

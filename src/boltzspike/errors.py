@@ -23,6 +23,10 @@ class MissingDependency(BoltzspikeError, ImportError):
     """An optional package is needed and not installed."""
 
 
+class MissingDevice(BoltzspikeError):
+    """An engine needs hardware that is not there, or has no driver."""
+
+
 class CalibrationError(BoltzspikeError):
     """No logistic can be fitted to this neuron and background."""
 

@@ -121,6 +121,11 @@ class Program:
         return "renewing" in self.features
 
     @property
+    def recovers_from_one_spike(self) -> bool:
+        """Whether synapses are Tsodyks-Markram ones whose spikes use up all: only the last interval counts."""
+        return self.tsodyks_markram and self.U == 1 and self.tau_fac == 0
+
+    @property
     def tsodyks_markram(self) -> bool:
         """Whether the synapses have general short-term plasticity."""
         return "tsodyks-markram" in self.features

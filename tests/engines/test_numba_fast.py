@@ -19,6 +19,7 @@ from boltzspike.samples import Record
 from boltzspike.theory.membrane import membrane_statistics
 
 LAYOUTS = ["chains", "units"]
+DEPRESSING = {"plasticity": "tsodyks-markram", "U": 1.0, "tau_rec": 30.0}
 STANDARD_ERRORS = 4.5
 NOISE_BIAS = 2e-4
 """Of p(z=1), by the law of the background: docs/engines.md."""
@@ -97,6 +98,8 @@ def assert_same_state(a, b):
         ("chains", {}),
         ("chains", {"delay": 1.5}),
         ("chains", {"plasticity": "additive"}),
+        ("chains", DEPRESSING),
+        ("units", DEPRESSING | {"delay": 1.5}),
         ("chains", {"conductance": False}),
         ("units", {"tau_syn": (10.0, 10.0)}),
         ("units", {"tau_syn": (20.0, 5.0)}),
@@ -169,12 +172,14 @@ def test_free_membrane_has_the_mean_and_variance_of_theory(preset, layout):
 # Against the exact path
 
 
-@pytest.mark.parametrize("plasticity", ["renewing", "additive"])
+@pytest.mark.parametrize(
+    "synapse", [{}, {"plasticity": "additive"}, DEPRESSING], ids=["renewing", "additive", "TM"]
+)
 @pytest.mark.parametrize("preset", [S1, S5a], ids=lambda preset: preset.name)
-def test_joint_distribution_of_three_units_is_that_of_the_exact_path(preset, plasticity):
+def test_joint_distribution_of_three_units_is_that_of_the_exact_path(preset, synapse):
     scale = 1.0 if preset is S1 else 200.0
     weights = scale * np.array([[0, 0.002, -0.003], [0.002, 0, 0.001], [-0.003, 0.001, 0]])
-    program = network(preset, weights, plasticity=plasticity)
+    program = network(preset, weights, **synapse)
     exact = chain_means(ExactRunner(program, threads=1), program, steps=20_000, seed=11)
     for layout in LAYOUTS:
         fast = chain_means(FastRunner(program, threads=1, layout=layout), program, steps=100_000, seed=12)

@@ -39,7 +39,19 @@ def energy_of(n):
     return Energy(every=6, weights=np.triu(weights, 1) + np.triu(weights, 1).T, biases=rng.normal(size=n))
 
 
-CASES = [*itertools.product(ENGINES, UNITS, [None]), ("reference", 5, DRAWN), ("numba-exact", 5, DRAWN)]
+CASES = [
+    *(
+        # a state of NEST's is reached by simulating anew, so short passes take minutes
+        pytest.param(
+            case,
+            marks=[pytest.mark.gpu] * (case[0] == "cuda")
+            + [pytest.mark.slow] * (case[0] == "nest" and case[1] > 5),
+        )
+        for case in itertools.product(ENGINES, UNITS, [None])
+    ),
+    ("reference", 5, DRAWN),
+    ("numba-exact", 5, DRAWN),
+]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}{'-drawn' if case[2] else ''}")

@@ -14,6 +14,7 @@ def doctor() -> None:
 
     from boltzspike import pipeline
     from boltzspike.engines import REGISTRY, get_engine
+    from boltzspike.errors import MissingDevice
     from boltzspike.model.boltzmann import BoltzmannMachine
 
     print(f"python {platform.python_version()} on {platform.machine()}")
@@ -26,7 +27,7 @@ def doctor() -> None:
         try:
             get_engine(name)
             print(f"engine {name}: available")
-        except ImportError as error:
+        except (ImportError, MissingDevice) as error:
             print(f"engine {name}: not available ({error})")
     machine = BoltzmannMachine(weights=[[0.0, 0.5], [0.5, 0.0]], biases=[-0.3, 0.2])
     result = pipeline.sample(machine, duration=1e4, chains=16)

@@ -36,7 +36,7 @@ Rule = Annotated[
         show_default=False,
     ),
 ]
-EngineOption = Annotated[str, typer.Option(help="numba; slower: numba-exact, reference, nest.")]
+EngineOption = Annotated[str, typer.Option(help="numba, cuda; slower: numba-exact, reference, nest.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]

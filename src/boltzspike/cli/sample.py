@@ -79,7 +79,8 @@ def sample(
     engine: Annotated[
         str,
         typer.Option(
-            help="numba, numba-exact, reference or nest; without membranes: gibbs, gibbs-random, buesing."
+            help="numba, cuda; slower: numba-exact, reference, nest; "
+            "without membranes: gibbs, gibbs-random, buesing."
         ),
     ] = "numba",
     dt: Dt = 0.1,

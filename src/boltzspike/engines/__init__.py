@@ -56,6 +56,7 @@ REGISTRY = {
     "reference": "boltzspike.engines.reference:ReferenceEngine",
     "numba": "boltzspike.engines.numba.engine:NumbaEngine",
     "numba-exact": "boltzspike.engines.numba.engine:NumbaExactEngine",
+    "cuda": "boltzspike.engines.cuda.engine:CudaEngine",
     "nest": "boltzspike.engines.nest.engine:NestEngine",
 }
 

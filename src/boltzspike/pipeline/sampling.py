@@ -104,10 +104,10 @@ def sample(
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
-        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower. Without
-        membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order of the updates) and
-        ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one tau_refrac. Or an
-        engine, such as ``executors.Distributed``, whose chains run elsewhere.
+        ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower; ``"cuda"``
+        runs on an NVIDIA GPU. Without membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order
+        of the updates) and ``"buesing"`` (``abstract``); a sweep, or 20 steps of Buesing's neurons, count as one
+        tau_refrac. Or an engine, such as ``executors.Distributed``, whose chains run elsewhere.
     dt
         Time step in ms.
     clamp
@@ -220,7 +220,7 @@ def sample(
     relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
     if relaxation is not None:
         relaxation *= calibration.neuron.tau_refrac
-        if burn_in + duration < SLOW_MIXING * relaxation:
+        if duration > 0 and burn_in + duration < SLOW_MIXING * relaxation:
             warnings.warn(
                 f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, "
                 f"{burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay where "

@@ -27,7 +27,7 @@ _CLAMP_DRIVE = 1e6
 _RELAXATION_ERROR = 1e-5
 """Relative error allowed to (1 - exp(-x))/x: it stretches tau_eff by as much."""
 _LONGEST_INTERVAL = 17.0
-"""Synaptic time constants after which a trace counts as empty (e^-17 < 2^-24)."""
+"""Time constants after which a trace counts as empty (e^-17 < 2^-24)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +37,8 @@ class ScaledProgram:
     layout: Layout
     rows: int
     traces: int
-    """Distinct synaptic time constants; 1 for additive synapses, whose spikes all add the same."""
+    """Distinct synaptic time constants; 1 for additive synapses, whose spikes all add the same, and for depressing
+    ones, which recover with one time constant of their source."""
     degree: int
     """Of the membrane's polynomial."""
     noise: Noise
@@ -55,8 +56,9 @@ class ScaledProgram:
 def unsupported(program: Program) -> str | None:
     """Return what the fast path can't do of this program, None if it can do all. It records no voltages."""
     p = program
-    if p.features - _KNOWN:
-        return ", ".join(sorted(p.features - _KNOWN))
+    known = _KNOWN | {"tsodyks-markram"} if p.recovers_from_one_spike else _KNOWN
+    if p.features - known:
+        return ", ".join(sorted(p.features - known))
     if layout_of(p) == "units" and p.renewing:
         for name in ("tau_syn_exc", "tau_syn_inh"):
             if np.ptp(getattr(p, name)) > 0:
@@ -177,10 +179,14 @@ def _renewal(program: Program, tau_syn: Array) -> tuple[Array, Array]:
     Traces are numbered in the order of their synapses: where units share their time constants, the first is
     that of g_exc and the last that of g_inh, which the unit lanes rely on.
     """
-    if not program.renewing:
-        return np.ones((1, 1)), np.zeros(tau_syn.shape, dtype=np.int64)
-    kinds = np.array(list(dict.fromkeys(tau_syn.ravel())))
-    trace_of = np.argmax(tau_syn[..., None] == kinds, axis=-1)
+    one_trace = np.zeros(tau_syn.shape, dtype=np.int64)
+    if program.recovers_from_one_spike and program.tau_rec > 0:
+        kinds, trace_of = np.array([program.tau_rec]), one_trace
+    elif not program.renewing:
+        return np.ones((1, 1)), one_trace
+    else:
+        kinds = np.array(list(dict.fromkeys(tau_syn.ravel())))
+        trace_of = np.argmax(tau_syn[..., None] == kinds, axis=-1)
     longest = int(np.ceil(_LONGEST_INTERVAL * kinds.max() / program.dt)) + 1
     return -np.expm1(-np.arange(longest) * program.dt / kinds[:, None]), trace_of
 

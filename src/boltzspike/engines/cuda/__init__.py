@@ -1,0 +1,1 @@
+"""The GPU engine: one persistent kernel, a chain a row of threads (numba-cuda)."""

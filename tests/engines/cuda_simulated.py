@@ -1,0 +1,63 @@
+"""What the tests of the cuda engine run in a process whose numba.cuda is the simulator (see test_cuda.py)."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from boltzspike.engines.cuda.engine import CudaEngine
+
+# a thread of a block is a thread here, and a barrier waits until each has had its turn: for 5 ms, if left alone
+sys.setswitchinterval(2e-5)
+
+
+def run(program, parts, record, *, chains=2, seed=2**40 + 3, dtype="float64", initial=None, limits=None):
+    """Return the samples of consecutive parts of one run, of so many steps each; ``limits`` are of the runner."""
+    from boltzspike.engines.cuda import runner as room
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (limits or {}).items():
+            patch.setattr(room, name, value)
+        return _run(program, parts, record, chains, seed, dtype, initial)
+
+
+def _run(program, parts, record, chains, seed, dtype, initial):
+    runner = CudaEngine(dtype=np.dtype(dtype).type).prepare(program)
+    state, samples = runner.init(seed=seed, chains=chains, initial=initial), []
+    for steps in parts:
+        part, state = runner.run(state, steps, record)
+        samples.append(part)
+    return samples
+
+
+def saved_and_read(program, path, record):
+    """Return what a run leaves that goes on from a saved state, and what it leaves in one go."""
+    from boltzspike.checkpoint import read_state, save_state
+
+    runner = CudaEngine().prepare(program)
+    _, half = runner.run(runner.init(seed=5, chains=2), 120, record)
+    save_state(path, half, runner, "cuda", program)
+    read = read_state(path, runner, "cuda", program, like=runner.init(seed=5, chains=2))
+    return runner.run(read, 80, record)[0], runner.run(half, 80, record)[0]
+
+
+def prepare(program, **options):
+    """Return what was approximated."""
+    return CudaEngine(**options).prepare(program).approximation
+
+
+def count_events(thresholds, word):
+    """Return the result of the device function for one word."""
+    from numba import cuda
+
+    from boltzspike.engines.cuda.kernel import count_events
+
+    @cuda.jit
+    def kernel(thresholds, word, found):
+        found[0] = count_events(thresholds, 0, len(thresholds), word)
+
+    found = np.zeros(1, dtype=np.int64)
+    kernel[1, 1](thresholds, word, found)
+    return int(found[0])
