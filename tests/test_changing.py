@@ -1,5 +1,6 @@
 """Inputs and evidence that change in time, through sample()."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -36,6 +37,26 @@ def test_evidence_from_the_second_change_on_leaves_the_time_before_it_free():
     (start, stop, free), _ = result.episodes()
     assert (start, stop, free.clamp) == (0.0, 2000.0, {})
     assert within(free, 0, free.exact().marginals[0], allowed=0.01)
+
+
+def test_a_resumed_run_knows_which_evidence_held_during_its_part(tmp_path):
+    path = tmp_path / "state.npz"
+    options = {**SHORT, "evidence_course": [(0.0, {"a": 1}), (500.0, {}), (1000.0, {"a": 1}), (3000.0, {"a": 0})]}
+    bs.sample(PAIR, checkpoint=path, **{**options, "duration": 2000.0})
+    result = bs.sample(PAIR, resume=path, **{**options, "duration": 2000.0})
+    episodes = result.episodes()
+    assert [(start, stop) for start, stop, _ in episodes] == [(0.0, 1000.0), (1000.0, 2000.0)]
+    assert [episode.clamp for _, _, episode in episodes] == [{0: 1}, {0: 0}]
+    assert episodes[0][2].z[..., 0].all()
+    assert not episodes[1][2].z[:, 2:, 0].any()
+
+
+def test_a_run_that_ended_before_its_last_change_has_the_episodes_there_were():
+    result = bs.sample(PAIR, evidence_course=[(0.0, {"a": 1}), (3000.0, {"a": 0})], **SHORT)
+    part = dataclasses.replace(result.during(0.0, 2000.0), configuration=result.configuration)
+    ((start, stop, episode),) = part.episodes(settle=100.0)
+    assert (start, stop, episode.clamp) == (0.0, 2000.0, {0: 1})
+    assert episode.z[..., 0].all()
 
 
 @pytest.mark.filterwarnings("ignore:largest .* the learned rule saw")
@@ -92,7 +113,7 @@ def test_a_run_starts_where_it_is_told():
     started = bs.sample(
         PAIR,
         initial=bs.Initial(last_spike=np.array([-1, -1])),
-        duration=10.0,
+        duration=40.0,
         chains=32,
         burn_in=0.0,
         draw_every=5.0,
@@ -106,6 +127,7 @@ def test_a_run_starts_where_it_is_told():
         ([(0.0, {"c": 1})], "evidence_course[0]: clamp: no unit named 'c'"),
         ([(5.0, {"a": 1}), (5.0, {"a": 0})], "evidence_course[1], its time: must be after the one before"),
         ([(-1.0, {"a": 1})], "evidence_course[0], its time: must be >= 0 ms"),
+        ([(4000.0, {"a": 1})], "evidence_course[0], its time: must be before the end of the run (4000 ms)"),
         ([], "evidence_course: must be at least one"),
         ([(0.0, {})], "evidence_course: must be evidence about at least one unit"),
     ],

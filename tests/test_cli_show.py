@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -110,3 +111,53 @@ def test_sample_stops_when_the_precision_is_reached(files):
 def test_completions_can_be_had(shell):
     done = CliRunner().invoke(app, ["--show-completion", shell], prog_name="boltzspike")
     assert done.exit_code == 0, done.output
+
+
+def test_show_writes_the_page_of_a_result(files, tmp_path):
+    page = tmp_path / "a.html"
+    done = run("show", files / "a.nc", "--report", page)
+    assert f"wrote {page}" in done.stdout
+    assert "smoke" in page.read_text()
+    with pytest.raises(ValidationError, match="exists already"):
+        run("show", files / "a.nc", "--report", page)
+    json.loads(run("show", files / "a.nc", "--report", page, "--force", "--json").stdout)
+    with pytest.raises(ValidationError, match="must be a result, got a BoltzmannMachine"):
+        run("show", files / "m.json", "--report", tmp_path / "m.html")
+
+
+def test_json_compares_each_stretch_of_changing_evidence_with_its_own_target(files, tmp_path):
+    machine = bs.read(files / "m.json")
+    course = [(0.0, {"smoke": 1}), (2000.0, {"smoke": 0})]
+    bs.sample(machine, duration=4000.0, chains=16, evidence_course=course).save(tmp_path / "e.nc")
+    found = json.loads(run("show", tmp_path / "e.nc", "--settle", "100ms", "--json").stdout)
+    assert found["exact_marginals"] is None
+    assert "the evidence changed" in found["missing"]["verdict"]
+    short = json.loads(run("show", tmp_path / "e.nc", "--settle", "3s", "--json").stdout)
+    assert short["episodes"] is None
+    assert "during: must be within" in short["missing"]["episodes"]
+    assert [part["clamp"] for part in found["episodes"]] == [{"smoke": 1}, {"smoke": 0}]
+    for part, value in zip(found["episodes"], (1, 0)):
+        assert part["marginals"][0] == part["exact_marginals"][0] == value
+        assert part["exact_marginals"] == pytest.approx(exact(machine, value))
+
+
+def exact(machine, value):
+    """Return the marginals with the first of two units held."""
+    return [value, 1 / (1 + np.exp(-(machine.biases[1] + machine.weights[0, 1] * value)))]
+
+
+def test_a_command_that_was_stopped_says_so_and_exits_with_its_signal(monkeypatch, files, tmp_path):
+    for stop, code in ((KeyboardInterrupt(), 130), (bs.Interrupted("stopped", signal=15, result=None), 143)):
+        monkeypatch.setattr("boltzspike.pipeline.tune", raising(stop))
+        done = run("tune", files / "m.json", "-o", tmp_path / "t.json")
+        assert done.exit_code == code
+        assert done.stderr.endswith("interrupted\n")
+
+
+def raising(error):
+    """Return a function that raises the error."""
+
+    def run(*_, **__):
+        raise error
+
+    return run

@@ -333,6 +333,10 @@ class Result:
 
     def temperature(self) -> diagnostics.Temperature:
         """Return the beta that fits the samples best, by the likelihood where exact, else by pseudo-likelihood."""
+        return self._temperature
+
+    @cached_property
+    def _temperature(self) -> diagnostics.Temperature:
         self._need_states("temperature")
         target, states = self.target(), self.z[..., self.free]
         if self.exact() is None:
@@ -444,11 +448,11 @@ class Result:
         changes = [(time, evidence, {int(k): v for k, v in clamp}) for time, evidence, clamp in course]
         if changes[0][0] > 0:
             changes.insert(0, (0.0, {}, {}))
-        ends = [*(time for time, _, _ in changes[1:]), recorded]
+        ends = [*(min(time, recorded) for time, _, _ in changes[1:]), recorded]
         return [
             (time, end, self.during(time + settle, end)._given(evidence, {**self.clamp, **clamp}))
             for (time, evidence, clamp), end in zip(changes, ends)
-            if time < recorded
+            if time < recorded  # a run that was interrupted ends before its later changes
         ]
 
     def _given(self, evidence: Mapping[Any, Any], clamp: Mapping[int, int]) -> Self:

@@ -15,14 +15,19 @@ HOW = ("engine", "rule", "seed", "chains", "duration_ms", "sampled_ms", "record"
 SHOWN = 20
 
 
-def summary(result: Any) -> dict[str, Any]:
+def summary(result: Any, *, settle: float = 0.0) -> dict[str, Any]:
     """Return a ``Result`` in JSON's types; what was not recorded, or is out of reach, is null, and why is said.
+
+    Where the evidence changed, all that compares with one target is null, and ``episodes`` holds the summary of
+    each stretch of constant evidence, without the first ``settle`` ms, with ``start_ms`` and ``stop_ms``.
 
     Keys
     ----
     units, marginals, marginals_error, exact_marginals, clamp, d_kl, verdict, convergence, efficiency, speed,
     configuration, missing; of a Bayesian network posterior, posterior_error and exact_posterior too.
     """
+    if "evidence_course" in result.configuration and "stretch_ms" not in result.configuration:
+        return _of_episodes(result, settle)
     missing: dict[str, str] = {}
 
     def had(name: str, of: Any) -> Any:
@@ -56,6 +61,30 @@ def summary(result: Any) -> dict[str, Any]:
             "exact_posterior": result.exact_posterior(),
         }
     return known | {"missing": missing}
+
+
+def _of_episodes(result: Any, settle: float) -> dict[str, Any]:
+    why = "the evidence changed during this run: episodes holds each stretch of it"
+    compared = ["exact_marginals", "marginals", "marginals_error", "d_kl", "verdict", "convergence", "efficiency"]
+    if hasattr(result, "posterior"):
+        compared += ["posterior", "posterior_error", "exact_posterior"]
+    missing, parts = dict.fromkeys(compared, why), None
+    try:
+        parts = [
+            {"start_ms": start, "stop_ms": stop, **summary(part)}
+            for start, stop, part in result.episodes(settle=settle)
+        ]
+    except ValidationError as error:  # one is shorter than settle, or no states were recorded
+        missing["episodes"] = str(error)
+    return {
+        "units": list(result.names),
+        "clamp": {result.names[k]: value for k, value in result.clamp.items()},
+        **dict.fromkeys(compared),
+        "speed": plain(result.speed),
+        "configuration": plain(dict(result.configuration)),
+        "episodes": parts,
+        "missing": missing,
+    }
 
 
 def _convergence(found: Any) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def test_an_exported_folder_that_was_run_is_read_by_every_command(model, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--to", "neuron"), "to: must be one of nest, brian2, pynn, nir, brainscales, n-bit, got 'neuron"),
+        (("--to", "neuron"), "to: no target named 'neuron'; known: nest, brian2, pynn, nir, brainscales, n-bit"),
         (("--to", "nir"), "nir can't hold all of this network; --allow-loss (allow_loss=True) writes it without:"),
         (("--to", "nest", "--chains", "0"), "chains: must be an integer, at least 1, got 0"),
         (("--to", "nest", "--threads", "0"), "threads: must be an integer, at least 1, got 0"),

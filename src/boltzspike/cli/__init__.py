@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import signal
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -15,6 +19,21 @@ from boltzspike.cli.sample import sample
 from boltzspike.cli.show import compare, show
 from boltzspike.cli.tune import tune
 
+
+def saying_that_it_was_interrupted(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command; stopped by a signal, it says so and exits with 128 + that, where Typer is silent."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt as stop:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(128 + getattr(stop, "signal", signal.SIGINT)) from None
+
+    return run
+
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -24,7 +43,7 @@ app = typer.Typer(
 for command in (
     sample, tune, calibrate, design, response, train, generate, classify, complete, export, show, compare, doctor,
 ):  # fmt: skip
-    app.command()(command)
+    app.command()(saying_that_it_was_interrupted(command))
 
 
 def main() -> None:
@@ -37,6 +56,3 @@ def main() -> None:
     except BoltzspikeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)

@@ -18,20 +18,7 @@ def doctor() -> None:
     from boltzspike.model.boltzmann import BoltzmannMachine
 
     print(f"python {platform.python_version()} on {platform.machine()}")
-    for package in (
-        "boltzspike",
-        "numpy",
-        "scipy",
-        "numba",
-        "xarray",
-        "h5netcdf",
-        "matplotlib",
-        "scikit-learn",
-        "nest-simulator",
-        "brian2",
-        "PyNN",
-        "nir",
-    ):
+    for package in _packages():
         try:
             print(f"{package} {version(package)}")
         except PackageNotFoundError:
@@ -53,3 +40,13 @@ def doctor() -> None:
     print(f"self-test: {outcome} (largest marginal error {worst:.3f}, {result.speed:.0f} x real time)")
     if not ok:
         raise typer.Exit(1)
+
+
+def _packages() -> list[str]:
+    """Return boltzspike and the packages that it and its extras name, those for its development aside."""
+    import re
+    from importlib.metadata import requires
+
+    wanted = [text for text in requires("boltzspike") or () if not re.search(r"extra == .dev.", text)]
+    names = [match[0] for text in wanted if (match := re.match(r"[\w.-]+", text))]
+    return list(dict.fromkeys(["boltzspike", *names]))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boltzspike.cli.options import Chains, Clamp, Dt, Duration, Model, NeuronOption, Plasticity, Seed
+from boltzspike.cli.options import Chains, Clamp, Dt, Duration, Machine, NeuronOption, Plasticity, Rule, Seed
 from boltzspike.cli.reading import (
     parse_clamp,
     parse_time,
@@ -19,7 +19,7 @@ from boltzspike.cli.reading import (
 
 
 def export(
-    model: Model,
+    model: Machine,
     to: Annotated[str, typer.Option(help="nest, brian2, pynn, nir, brainscales or n-bit.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
@@ -27,10 +27,7 @@ def export(
     chains: Chains = 64,
     seed: Seed = 1,
     neuron: NeuronOption = "S1",
-    rule: Annotated[
-        str | None,
-        typer.Option(help="Translation rule, psp, matched or learned, or a tuned file.", show_default=False),
-    ] = None,
+    rule: Rule = None,
     plasticity: Plasticity = "renewing",
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",

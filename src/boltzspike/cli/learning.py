@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boltzspike.cli.options import Dt, Force, Model, NeuronOption, Output, Seed, Threads
+from boltzspike.cli.options import ClassRBM, Dt, Force, Machine, NeuronOption, Output, Seed, Threads
 from boltzspike.cli.reading import parse_time, read_calibration, read_machine
 
 Data = Annotated[
@@ -112,14 +112,14 @@ def train(
 
 
 def generate(
-    model: Model,
+    model: Machine,
     output: Annotated[Path, typer.Option("-o", "--output", help="npz to write.", show_default=False)],
     number: Annotated[int, typer.Option(help="Samples, each of a chain of its own.")] = 100,
     label: Annotated[
         int | None, typer.Option(help="Class to generate; default: free.", show_default=False)
     ] = None,
     duration: Annotated[str, typer.Option(help="Biological time before the sample is taken.")] = "3s",
-    engine: Annotated[str, typer.Option(help="numba (LIF neurons), gibbs, ...: as in sample.")] = "numba",
+    engine: Annotated[str, typer.Option(help="numba (LIF neurons), gibbs and others, as in sample.")] = "numba",
     seed: Seed = 1,
     neuron: NeuronOption = "S1",
     threads: Threads = None,
@@ -142,7 +142,7 @@ def generate(
 
 
 def classify(
-    model: Model,
+    model: ClassRBM,
     data: Data,
     engine: InferenceEngine = "lif",
     duration: PerSample = "1s",
@@ -182,7 +182,7 @@ def classify(
 
 
 def complete(
-    model: Model,
+    model: Machine,
     data: Data,
     output: Annotated[Path, typer.Option("-o", "--output", help="npz to write.", show_default=False)],
     given: Annotated[int, typer.Option(help="How many of the first pixels are given.")] = 32,

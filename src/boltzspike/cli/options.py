@@ -13,6 +13,10 @@ Model = Annotated[
         help="Boltzmann machine, RBM or Bayesian network: any format of docs/models.md.", show_default=False
     ),
 ]
+Machine = Annotated[
+    Path, typer.Argument(help="Boltzmann machine or RBM: any format of docs/models.md.", show_default=False)
+]
+ClassRBM = Annotated[Path, typer.Argument(help="RBM with label units, as train writes it.", show_default=False)]
 NeuronOption = Annotated[str, typer.Option(help="Preset (S1, S2, S5a, thesis, dodo) or a calibration file.")]
 Clamp = Annotated[list[str], typer.Option(help="Evidence NAME=0 or NAME=1; may be repeated.", show_default=False)]
 Evidence = Annotated[
@@ -25,7 +29,14 @@ Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
 Dt = Annotated[float, typer.Option(help="Time step in ms.")]
-EngineOption = Annotated[str, typer.Option(help="numba, numba-exact, reference, cuda; sample: gibbs, buesing.")]
+Rule = Annotated[
+    str | None,
+    typer.Option(
+        help="Translation rule, psp, matched or learned, or a tuned file; default: the best there is.",
+        show_default=False,
+    ),
+]
+EngineOption = Annotated[str, typer.Option(help="numba, cuda; slower: numba-exact, reference, nest.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; default: all cores.", show_default=False)]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
@@ -48,8 +59,12 @@ GridDt = Annotated[
     ),
 ]
 
+Settle = Annotated[str, typer.Option(help="Time left out after each change of the evidence.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(help="HTML page to write: answer, trust, how it was made; with pictures.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else; for machines.")]
-SHOWN_UNITS = 20
 Plasticity = Annotated[
     str,
     typer.Option(help="Recurrent synapse: renewing, additive, or depressing: tau_rec=MS (see design --synapse)."),

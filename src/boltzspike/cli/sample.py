@@ -16,7 +16,6 @@ from boltzspike.cli.options import (
     Cluster,
     Dt,
     Duration,
-    EngineOption,
     Evidence,
     Force,
     Json,
@@ -24,7 +23,10 @@ from boltzspike.cli.options import (
     NeuronOption,
     Output,
     Plasticity,
+    Report,
+    Rule,
     Seed,
+    Settle,
     Threads,
 )
 from boltzspike.cli.reading import (
@@ -38,7 +40,7 @@ from boltzspike.cli.reading import (
     read_synapse,
     read_target,
 )
-from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_budget, print_json
+from boltzspike.cli.showing import SHOWN_UNITS, check_report, print_answer, print_budget, print_json
 from boltzspike.progress import terminal_bar
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def sample(
             show_default=False,
         ),
     ] = [],  # noqa: B006  # Typer copies it
-    settle: Annotated[str, typer.Option(help="Time left out after each --evidence-at.")] = "200ms",
+    settle: Settle = "200ms",
     route: Annotated[
         str, typer.Option(help="How a Bayesian network is compiled: fitted, monomials, assignments.")
     ] = "fitted",
@@ -71,13 +73,16 @@ def sample(
     chains: Chains = 64,
     seed: Seed = 1,
     neuron: NeuronOption = "S1",
-    rule: Annotated[
-        str | None,
-        typer.Option(help="Translation rule, psp or learned, or a tuned file.", show_default=False),
-    ] = None,
+    rule: Rule = None,
     plasticity: Plasticity = "renewing",
     clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
-    engine: EngineOption = "numba",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="numba, cuda; slower: numba-exact, reference, nest; "
+            "without membranes: gibbs, gibbs-random, buesing."
+        ),
+    ] = "numba",
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Threads = None,
@@ -101,12 +106,7 @@ def sample(
     ] = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            help="HTML page to write: answer, trust, how it was made; with pictures.", show_default=False
-        ),
-    ] = None,
+    report: Report = None,
     output: Output = None,
     force: Force = False,
     as_json: Json = False,
@@ -121,12 +121,15 @@ def sample(
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import check_writable
+    from boltzspike.summary import summary
 
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if output is not None:
             check_writable(output, force=force)
         if report is not None:
-            _check_report(report, changing=bool(evidence_at), force=force)
+            check_report(report, force=force)
+            if evidence_at:
+                raise ValidationError("report: is about one question; leave it out, or --evidence-at")
         machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
         settling = parse_time(settle, "settle")
         biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
@@ -184,23 +187,11 @@ def sample(
         if report is not None:
             _write_report(result, report, shares, force=force)
     if as_json:
-        print_json(result.summary())
+        print_json(summary(result, settle=settling))
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)
     if until is not None and not result.configuration["reached"]:
         raise typer.Exit(NOT_REACHED)
-
-
-def _check_report(path: Path, *, changing: bool, force: bool) -> None:
-    """Raise before any work is done if the page can't be made or can't go there."""
-    from boltzspike.errors import ValidationError
-    from boltzspike.files import check_writable
-    from boltzspike.report.page import require_packages
-
-    require_packages()
-    check_writable(path, force=force)
-    if changing:
-        raise ValidationError("report: is about one question; leave it out, or --evidence-at")
 
 
 def _write_report(result: Result, path: Path, budget: Budget | None, *, force: bool) -> None:

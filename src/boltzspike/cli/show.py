@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from boltzspike.cli.options import Json
-from boltzspike.cli.showing import SHOWN_UNITS, print_answer, print_json, print_table
+from boltzspike.cli.options import Force, Json, Report, Settle
+from boltzspike.cli.reading import parse_time
+from boltzspike.cli.showing import SHOWN_UNITS, check_report, print_answer, print_json, print_table
 
 if TYPE_CHECKING:
     from boltzspike.result import Result
@@ -21,15 +23,27 @@ SIGNIFICANT = 0.01
 def show(
     file: Annotated[Path, typer.Argument(help="Result, or any file of docs/models.md.", show_default=False)],
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
+    settle: Settle = "200ms",
+    report: Report = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show what is in a file; of a result, how it was made, its answer, and whether to trust it."""
+    from boltzspike.errors import ValidationError
     from boltzspike.markup import shown
     from boltzspike.pipeline import read
     from boltzspike.result import Result
     from boltzspike.summary import HOW, plain, summary
 
+    settling = parse_time(settle, "settle")
+    if report is not None:
+        check_report(report, force=force)
     what = read(file)
+    if report is not None:
+        if not isinstance(what, Result):
+            raise ValidationError(f"report: {file}: must be a result, got a {type(what).__name__}")
+        what.report(report, force=force)
+        print(f"wrote {report}", file=sys.stderr if as_json else sys.stdout)
     if not isinstance(what, Result):
         if as_json:
             from boltzspike.documents import document
@@ -42,13 +56,13 @@ def show(
         print_table(["field", "value"], [[f.name, shown(getattr(what, f.name))] for f in dataclasses.fields(what)])
         return
     if as_json:
-        print_json(summary(what))
+        print_json(summary(what, settle=settling))
         return
     how = what.configuration
     print(", ".join(f"{name} {how[name]}" for name in HOW if name in how))
     if how.get("partial"):
         print(f"partial: {how['sampled_ms'] / 1e3:g} of {how['duration_ms'] / 1e3:g} s were sampled")
-    print_answer(what, all_units=all_units)
+    print_answer(what, all_units=all_units, settle=settling)
     if "evidence_course" not in how and what.samples.packed is not None:
         print(f"verdict: {what.verdict()}")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from boltzspike.posterior import PosteriorResult
     from boltzspike.result import Result
     from boltzspike.translation.budget import Budget
@@ -127,6 +129,15 @@ def print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
         print(f"draws in which a variable showed no state: at most {invalid:.2g} (left out)")
     print(f"mixing: {result.mixing()}")
     _print_speed(result)
+
+
+def check_report(path: Path, *, force: bool) -> None:
+    """Raise before any work is done if the page can't be made or can't go there."""
+    from boltzspike.files import check_writable
+    from boltzspike.report.page import require_packages
+
+    require_packages()
+    check_writable(path, force=force)
 
 
 def print_table(header: list[str], rows: list[list[str]], *, words: int = 1) -> None:

@@ -15,7 +15,7 @@ from boltzspike.cli.options import (
     Duration,
     EngineOption,
     Force,
-    Model,
+    Machine,
     NeuronOption,
     Plasticity,
     Seed,
@@ -26,7 +26,7 @@ from boltzspike.progress import terminal_bar
 
 
 def tune(
-    model: Model,
+    model: Machine,
     output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
     start: Annotated[
         Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)

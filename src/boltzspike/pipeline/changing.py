@@ -56,7 +56,7 @@ def clamp_course(machine: BoltzmannMachine, changes: Sequence[tuple[float, Mappi
 
 
 def evidence_by_unit(
-    target: Machine | Compiled, changes: EvidenceCourse, fixed: Mapping[int, int]
+    target: Machine | Compiled, changes: EvidenceCourse, fixed: Mapping[int, int], duration: float
 ) -> list[tuple[float, dict[int, int]]]:
     """Return the course of evidence by units of the machine, its times checked."""
     require(len(changes) > 0, "evidence_course", "at least one (time, evidence)", list(changes))
@@ -70,6 +70,7 @@ def evidence_by_unit(
         where = f"evidence_course[{k}]"
         earlier = found[-1][0] if found else -np.inf
         require(bool(np.isfinite(time)) and time >= 0, f"{where}, its time", ">= 0 ms", time)
+        require(time < duration, f"{where}, its time", f"before the end of the run ({duration:g} ms)", time)
         require(time > earlier, f"{where}, its time", f"after the one before ({earlier:g} ms)", time)
         try:
             clamp = of_units(evidence)

@@ -115,7 +115,8 @@ def export(
     UnsupportedFeature
         Naming what the target can't hold.
     """
-    require(to in TARGETS, "to", f"one of {', '.join(TARGETS)}", to + suggestion(to, TARGETS))
+    if to not in TARGETS:
+        raise ValidationError(f"to: no target named {to!r}{suggestion(to, TARGETS)}")
     if not hasattr(machine, "to_boltzmann"):
         kind = type(machine).__name__
         raise ValidationError(

@@ -179,6 +179,8 @@ def sample(
     if calibration is None:
         calibration = default_calibration()
     check_dt(calibration, dt)
+    require(bool(np.isfinite(duration)) and duration > 0, "duration", "> 0 ms", duration)
+    require(bool(np.isfinite(burn_in)) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     clamped = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(clamped)
@@ -188,12 +190,13 @@ def sample(
     changes = None
     if evidence_course is not None:
         require(engine not in ABSTRACT, "evidence_course", f"left out with the engine {engine!r}", "changes")
-        changes = evidence_by_unit(compiled or machine, evidence_course, clamped)
+        last = duration if checkpoint is None and resume is None else np.inf  # else a part of a longer run
+        changes = evidence_by_unit(compiled or machine, evidence_course, clamped, last)
         place = {int(unit): k for k, unit in enumerate(free)}
         moving = [(time, {place[unit]: value for unit, value in given.items()}) for time, given in changes]
         courses = [schedule] if isinstance(schedule, Piecewise | Wave) else list(schedule)
         schedule = [*courses, clamp_course(plain, moving)]
-    every, translation, network, stopped = None, None, None, None
+    every, translation, network, stopped, shift = None, None, None, None, 0.0
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
         require(record == "states", "record", f"'states' with the engine {engine!r}", record)
@@ -238,6 +241,7 @@ def sample(
         how["rule"] = translation.rule
         how["predicted_d_kl"] = translation.predicted_error
         how["translation"] = [*translation.notes, *translation.warnings]
+    begun = (samples.start - round(shift / dt)) * dt  # on the clock of evidence_course; > 0 in a resumed run
     configuration = {
         "duration_ms": duration,
         "sampled_ms": (samples.stop - samples.start) * dt,
@@ -251,7 +255,7 @@ def sample(
         "draw_every_ms": draw_every,
         "clamping": clamping,
         "relaxation_ms": relaxation,
-        **({} if changes is None else {"evidence_course": _documented(evidence_course, changes)}),
+        **({} if changes is None else {"evidence_course": _documented(evidence_course, changes, begun)}),
         **how,
         "versions": {
             "boltzspike": version("boltzspike"),
@@ -272,11 +276,23 @@ def sample(
     return result
 
 
-def _documented(course: EvidenceCourse | None, changes: Sequence[tuple[float, Mapping[int, int]]]) -> list[Any]:
-    """Return (time, evidence as given, clamps by unit), of plain types."""
+def _documented(
+    course: EvidenceCourse | None, changes: Sequence[tuple[float, Mapping[int, int]]], begun: float
+) -> list[Any]:
+    """Return (time, evidence as given, clamps by unit), of plain types.
+
+    Times count from the beginning of the recording, ``begun`` ms after that of the course: what holds then comes
+    first, what was over is left out.
+    """
+    ends = [*(time for time, _ in changes[1:]), np.inf]
     return [
-        [time, {str(name): value for name, value in given.items()}, [list(pair) for pair in clamp.items()]]
-        for (_, given), (time, clamp) in zip(course or (), changes)
+        [
+            max(time - begun, 0.0),
+            {str(name): value for name, value in given.items()},
+            [list(pair) for pair in clamp.items()],
+        ]
+        for (_, given), (time, clamp), end in zip(course or (), changes, ends)
+        if end > begun
     ]
 
 
