@@ -24,7 +24,7 @@ test: setup lint
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
 
 test-all: setup lint
-	$(BIN)/python -m pytest -n 2 -m "not gpu"
+	$(BIN)/python -m pytest -n 2
 
 # on a machine with an NVIDIA GPU; elsewhere each test fails and says why
 test-gpu: setup
