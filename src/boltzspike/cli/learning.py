@@ -155,7 +155,7 @@ def classify(
     force: Force = False,
 ) -> None:
     """Name the class of each sample by a class RBM; with labels in the data, say how often it is right."""
-    import numpy as np
+    from scipy.stats import binomtest
 
     from boltzspike.files import check_writable
     from boltzspike.pipeline import inference
@@ -171,9 +171,11 @@ def classify(
     )  # fmt: skip
     named = share.argmax(axis=1)
     if labels is not None:
-        right = named == labels
-        error = float(np.sqrt(right.mean() * (1 - right.mean()) / len(right)))
-        print(f"{right.mean():.2%} +- {error:.2%} of {len(right)} named rightly ({engine})")
+        right = int((named == labels).sum())
+        # Wilson's interval: near 100 % a standard error would vanish
+        low, high = binomtest(right, len(labels)).proportion_ci(method="wilson")
+        share_right = f"{right / len(labels):.2%} ({low:.1%} to {high:.1%} with 95 %)"
+        print(f"{share_right} of {len(labels)} named rightly ({engine})")
     else:
         print(" ".join(map(str, named)))
     if output is not None:

@@ -123,7 +123,8 @@ def read_machine(path: Path) -> Machine:
 
     machine = read(path)
     if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
-        raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {type(machine).__name__}")
+        kind = type(machine).__name__.removeprefix("Stored")
+        raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {kind}")
     return machine
 
 
