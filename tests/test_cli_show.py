@@ -108,9 +108,12 @@ def test_sample_stops_when_the_precision_is_reached(files):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completions_can_be_had(shell):
+def test_completions_can_be_had(shell, monkeypatch):
+    # else Typer takes the shell that runs the tests, which need not be one that completes
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     done = CliRunner().invoke(app, ["--show-completion", shell], prog_name="boltzspike")
     assert done.exit_code == 0, done.output
+    assert "_BOLTZSPIKE_COMPLETE=" in done.output
 
 
 def test_show_writes_the_page_of_a_result(files, tmp_path):
