@@ -98,3 +98,13 @@ def test_ctrl_c_gives_back_all_runs_so_far(machine, s1_calibration):
     recorded = (result.samples.stop - result.samples.start) * 0.1
     assert result.configuration["sampled_ms"] == pytest.approx(recorded)
     assert result.z.shape[1] == recorded // 10
+
+
+def test_a_run_in_parts_is_warned_of_by_its_whole_length():
+    weights = 2.5 * (1 - np.eye(5))
+    slow = bs.BoltzmannMachine(weights=weights, biases=-weights.sum(axis=1) / 2)
+    # five relaxation times are 4.8 s: longer than the first look and the burn-in, not than the run
+    until(slow, "mcse<1e-9", duration=16_000.0)
+    with pytest.warns(bs.BoltzspikeWarning, match="mixing: .* burn-in and run, 3000 ms") as caught:
+        until(slow, "mcse<1e-9", duration=2_000.0)
+    assert len(caught) == 1

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,9 +107,13 @@ def save(what: Any, path: str | os.PathLike[str], *, force: bool = False) -> Non
     elif path.suffix == ".npz":
         _save_npz(what, path, force=force)
     else:
-        text = msgspec.json.format(msgspec.json.encode(document(what, top=True)), indent=1)
         with writing(path, force=force) as partial:
-            partial.write_bytes(text + b"\n")
+            partial.write_bytes(as_json(what))
+
+
+def as_json(what: Any) -> bytes:
+    """Return a description as the text of its JSON file."""
+    return bytes(msgspec.json.format(msgspec.json.encode(document(what, top=True)), indent=1) + b"\n")
 
 
 @contextlib.contextmanager
@@ -183,16 +187,28 @@ def _save_npz(what: Any, path: Path, *, force: bool) -> None:
     if type(what) not in _NPZ_FIELDS:
         raise ValidationError(f"{path}: npz holds machines only, not {type(what).__name__}; use .json")
     arrays = {field: np.asarray(getattr(what, field)) for field in _NPZ_FIELDS[type(what)]}
-    with writing(path, force=force) as partial, partial.open("wb") as file:
+    write_arrays(path, arrays, force=force)
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, force: bool) -> None:
+    """Write arrays to an npz, whole or not at all."""
+    with writing(Path(path), force=force) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def _read_npz(path: Path) -> Any:
+def read_arrays(path: str | os.PathLike[str], *, damaged: str = "can't be read as npz") -> dict[str, Any]:
+    """Return the arrays of an npz, or raise a ``ValidationError``, with ``damaged`` where it is no whole one."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise ValidationError(f"{path}: can't be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged zip raises whatever its member readers raise
-        raise ValidationError(f"{path}: can't be read as npz ({error})") from None
+        raise ValidationError(f"{path}: {damaged} ({error})") from None
+
+
+def _read_npz(path: Path) -> Any:
+    arrays = read_arrays(path)
     for cls, fields in _NPZ_FIELDS.items():
         if set(fields) - {"names"} <= set(arrays) <= set(fields):
             names = [str(name) for name in arrays.pop("names")] if "names" in arrays else None

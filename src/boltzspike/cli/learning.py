@@ -127,8 +127,8 @@ def generate(
 ) -> None:
     """Generate samples: arrays pixels (and labels) of the visible units at the end of each chain."""
     from boltzspike import pipeline
-    from boltzspike.files import check_writable
-    from boltzspike.pipeline.inference import held_label, last_states, write_arrays
+    from boltzspike.files import check_writable, write_arrays
+    from boltzspike.pipeline.inference import held_label, last_states
 
     check_writable(output, force=force)
     machine = read_machine(model)
@@ -157,7 +157,7 @@ def classify(
     """Name the class of each sample by a class RBM; with labels in the data, say how often it is right."""
     from scipy.stats import binomtest
 
-    from boltzspike.files import check_writable
+    from boltzspike.files import check_writable, write_arrays
     from boltzspike.pipeline import inference
     from boltzspike.training.data import read_data
 
@@ -179,7 +179,7 @@ def classify(
     else:
         print(" ".join(map(str, named)))
     if output is not None:
-        inference.write_arrays(output, {"named": named, "share": share}, force=force)
+        write_arrays(output, {"named": named, "share": share}, force=force)
         print(f"wrote {output}")
 
 
@@ -201,7 +201,7 @@ def complete(
     import numpy as np
 
     from boltzspike.errors import require
-    from boltzspike.files import check_writable
+    from boltzspike.files import check_writable, write_arrays
     from boltzspike.pipeline import inference
     from boltzspike.training.data import read_data
 
@@ -215,6 +215,6 @@ def complete(
         chains=chains, seed=seed, threads=threads,
         duration=parse_time(duration, "duration"), calibration=read_calibration(neuron),
     )  # fmt: skip
-    inference.write_arrays(output, {"marginals": means}, force=force)
+    write_arrays(output, {"marginals": means}, force=force)
     error = float(np.abs(means[:, given:width] - pixels[:, given:]).mean())
     print(f"mean absolute error of the {width - given} hidden pixels: {error:.4f} ({engine}); wrote {output}")

@@ -23,15 +23,16 @@ def extended(
     network: SpikingNetwork,
     *,
     schedule: Course | Sequence[Course] = (),
+    evidence: Course | None = None,
     shared: Any = (),
     delays: Any = None,
     shift: float = 0.0,
 ) -> SpikingNetwork:
-    """Return the network with what comes on top; times of the schedule count from ``shift`` ms after step 0."""
+    """Return the network with what comes on top; times of both courses count from ``shift`` ms after step 0."""
     schedule = [schedule] if isinstance(schedule, Piecewise | Wave) else list(schedule)
     for course in schedule:
         require(isinstance(course, Piecewise | Wave), "schedule", "of Piecewise and Wave", course)
-    moved = [_later(course, shift) for course in schedule]
+    moved = [_later(course, shift) for course in [*schedule, *([] if evidence is None else [evidence])]]
     return dataclasses.replace(network, schedule=moved, shared=shared, delays=delays)
 
 

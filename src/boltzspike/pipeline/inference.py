@@ -5,16 +5,13 @@ Every row of evidence is a run of its own with the same seed: what is said about
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from boltzspike.calibration import Calibration
 from boltzspike.errors import UnsupportedFeature, require
-from boltzspike.files import writing
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine
 from boltzspike.model.description import Array
 from boltzspike.pipeline.responses import default_calibration
@@ -144,10 +141,7 @@ class _Spiking:
         if machine.n_units <= ENUMERATED_UNITS:
             point = enumerated(machine)
         else:
-            states = self.gibbs.states(biases)
-            point = WorkingPoint(
-                states=states, probabilities=np.full(len(states), 1 / len(states)), source="Gibbs sampling"
-            )
+            point = WorkingPoint.of_samples(self.gibbs.states(biases), "Gibbs sampling")
         made = translate(
             machine, self.network.calibration, synapse=self.network.synapse, rule=self.rule,
             states_of=lambda _: point,
@@ -178,12 +172,6 @@ def last_states(machine: Machine, states: Array) -> dict[str, Array]:
     labels = [k for k, name in enumerate(machine.names or ()) if name.startswith(LABEL)]
     first = labels[0] if labels else visible
     return {"pixels": last[:, :first]} | ({"label_units": last[:, first:]} if labels else {})
-
-
-def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Array], *, force: bool) -> None:
-    """Write arrays to an npz, whole or not at all."""
-    with writing(Path(path), force=force) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
 
 
 def label_units(machine: Machine) -> list[int]:

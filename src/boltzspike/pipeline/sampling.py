@@ -27,7 +27,7 @@ from boltzspike.gathered import MAX_JOINT_UNITS
 from boltzspike.inputs import Initial
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import Machine, clamp_indices
-from boltzspike.model.schedule import Course, Piecewise, Wave
+from boltzspike.model.schedule import Course
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline.changing import EvidenceCourse, clamp_course, evidence_by_unit, extended
 from boltzspike.pipeline.responses import default_calibration
@@ -51,6 +51,17 @@ from boltzspike.translation import Translation
 
 SLOW_MIXING = 5
 """A run shorter than so many relaxation times is warned of."""
+
+
+def warn_of_mixing(relaxation: float | None, time: float) -> None:
+    """Warn where ``time`` (ms, burn-in included) is short against the relaxation time of the target."""
+    if relaxation is not None and time < SLOW_MIXING * relaxation:
+        warnings.warn(
+            f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, {time:g}"
+            f" ms, are shorter than {SLOW_MIXING} times that: chains may stay where they began",
+            BoltzspikeWarning,
+            stacklevel=3,
+        )
 
 
 def sample(
@@ -187,15 +198,14 @@ def sample(
     if clamping == "spikes" and engine not in ABSTRACT:
         conditioned, free = machine, np.arange(machine.n_units)
     plain = conditioned.to_boltzmann()
-    changes = None
+    changes, clamps = None, None
     if evidence_course is not None:
         require(engine not in ABSTRACT, "evidence_course", f"left out with the engine {engine!r}", "changes")
         last = duration if checkpoint is None and resume is None else np.inf  # else a part of a longer run
         changes = evidence_by_unit(compiled or machine, evidence_course, clamped, last)
         place = {int(unit): k for k, unit in enumerate(free)}
         moving = [(time, {place[unit]: value for unit, value in given.items()}) for time, given in changes]
-        courses = [schedule] if isinstance(schedule, Piecewise | Wave) else list(schedule)
-        schedule = [*courses, clamp_course(plain, moving)]
+        clamps = clamp_course(plain, moving)
     every, translation, network, stopped, shift = None, None, None, None, 0.0
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
@@ -212,7 +222,9 @@ def sample(
         kept = _record(record, every, plain.n_units)
         longest = round(calibration.neuron.tau_refrac / dt)
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
-        network = extended(translation.network, schedule=schedule, shared=shared, delays=delays, shift=shift)
+        network = extended(
+            translation.network, schedule=schedule, evidence=clamps, shared=shared, delays=delays, shift=shift
+        )
         run = functools.partial(
             run_network, network, duration, chains, dt, seed, engine, threads, kept,
             clamp=clamped if clamping == "spikes" else None, initial=initial,
@@ -220,14 +232,8 @@ def sample(
     relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
     if relaxation is not None:
         relaxation *= calibration.neuron.tau_refrac
-        if duration > 0 and burn_in + duration < SLOW_MIXING * relaxation:
-            warnings.warn(
-                f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, "
-                f"{burn_in + duration:g} ms, are shorter than {SLOW_MIXING} times that: chains may stay where "
-                "they began",
-                BoltzspikeWarning,
-                stacklevel=2,
-            )
+        if resume is None:
+            warn_of_mixing(relaxation, burn_in + duration)
     try:
         with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
             samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume)

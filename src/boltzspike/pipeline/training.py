@@ -209,9 +209,7 @@ class SpikingChains:
         """Return the translation of the model at the working point of these states, as the substrate keeps it."""
         weights, biases = model.plain()
         machine = BoltzmannMachine(weights=weights, biases=biases, names=model.names)
-        point = WorkingPoint(
-            states=recent, probabilities=np.full(len(recent), 1 / len(recent)), source="the chains' last states"
-        )
+        point = WorkingPoint.of_samples(recent, "the chains' last states")
         made = translate(
             machine, self.calibration, synapse=self.synapse, rule=self.rule, states_of=lambda _: point
         )

@@ -112,11 +112,7 @@ def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = N
         )
         assert samples.states is not None
         states = samples.states.reshape(-1, conditioned.n_units)
-        point = WorkingPoint(
-            states=states,
-            probabilities=np.full(len(states), 1 / len(states)),
-            source=f"{len(states)} states by Gibbs sampling",
-        )
+        point = WorkingPoint.of_samples(states, f"{len(states)} states by Gibbs sampling")
     if not clamp:
         return point
     states = np.zeros((len(point.states), machine.n_units), dtype=np.int8)
@@ -136,13 +132,15 @@ def relaxation_time(machine: BoltzmannMachine) -> float | None:
     if machine.n_units > _RELAXATION_UNITS:
         return None
     samples, _ = sample_abstract(
-        machine, "gibbs", 1.0, _RELAXATION_SWEEPS, _POINT_CHAINS, 0, None, burn_in=0.0, progress=None
+        machine, "gibbs", 1.0, _RELAXATION_SWEEPS, _RELAXATION_CHAINS, 0, None, burn_in=0.0, progress=None
     )
     assert samples.states is not None
     return mixing.relaxation_of_chains(samples.states)
 
 
-_SPECTRUM_UNITS, _RELAXATION_UNITS, _RELAXATION_SWEEPS = 10, 1000, 240.0
+_SPECTRUM_UNITS, _RELAXATION_UNITS = 10, 1000
+_RELAXATION_CHAINS, _RELAXATION_SWEEPS = 64, 240.0
+"""Their states take 15 MB at 1,000 units, which a run without a raster has to bear too."""
 
 
 _POINT_CHAINS, _POINT_SWEEPS = 256, 60.0

@@ -6,15 +6,16 @@ import dataclasses
 import math
 import re
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from boltzspike.compilation import compile_bayes
 from boltzspike.diagnostics import MIN_BLOCKS
-from boltzspike.errors import Interrupted, ValidationError, require
+from boltzspike.errors import BoltzspikeWarning, Interrupted, ValidationError, require
 from boltzspike.model.bayesnet import BayesianNetwork
-from boltzspike.pipeline.sampling import sample
+from boltzspike.pipeline.sampling import sample, warn_of_mixing
 from boltzspike.result import Result
 from boltzspike.running import Watcher
 from boltzspike.samples import Samples
@@ -122,10 +123,15 @@ def sample_until(
             done = 0.0 if total is None else total.configuration["sampled_ms"]
             options["progress"] = None if progress is None else _from(progress, done, end, duration)
             try:
-                part = sample(machine, duration=end - done, checkpoint=state, **options)
+                with warnings.catch_warnings():
+                    # the first look is short; whether the whole run is, is asked once it is known
+                    warnings.filterwarnings("ignore", "mixing:", BoltzspikeWarning)
+                    part = sample(machine, duration=end - done, checkpoint=state, **options)
             except Interrupted as stop:
                 whole = _joined(total, stop.result, asked, duration)
                 raise Interrupted(str(stop), signal=stop.signal, result=whole) from None
+            if total is None:
+                warn_of_mixing(part.configuration["relaxation_ms"], part.configuration["burn_in_ms"] + duration)
             total = _joined(total, part, asked, duration)
             if asked.reached(total):
                 return dataclasses.replace(total, configuration={**total.configuration, "reached": True})

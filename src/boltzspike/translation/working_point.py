@@ -27,6 +27,11 @@ class WorkingPoint:
     source: str
     """``"enumeration"``, or the sampler and its length."""
 
+    @staticmethod
+    def of_samples(states: Array, source: str) -> WorkingPoint:
+        """Return the point that samples (m, n) stand for."""
+        return WorkingPoint(states=states, probabilities=np.full(len(states), 1 / len(states)), source=source)
+
     def marginals(self) -> Array:
         """Return p(z=1), shape (n,)."""
         return np.asarray(self.probabilities @ self.states)
