@@ -11,14 +11,13 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from boltzspike.errors import BoltzspikeWarning, ValidationError
-from boltzspike.files import writing
+from boltzspike.files import read_arrays, write_arrays
 
 FORMAT = "boltzspike-state"
 SCHEMA = 1
@@ -50,11 +49,27 @@ def save_state(
         "integers": {name: str(value) for name, value in values.items() if not isinstance(value, np.ndarray)},
     }
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    with writing(Path(path), force=force) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{_ABOUT: np.array(msgspec.json.encode(about).decode())}, **arrays)
+    write_annotated(path, about, arrays, force=force)
 
 
 _ABOUT = "about"
+
+
+def write_annotated(
+    path: str | os.PathLike[str], about: Mapping[str, Any], arrays: Mapping[str, Any], *, force: bool
+) -> None:
+    """Write arrays to an npz with a JSON document beside them."""
+    text = np.array(msgspec.json.encode(about).decode())
+    write_arrays(path, {_ABOUT: text, **arrays}, force=force)
+
+
+def read_annotated(path: str | os.PathLike[str], *, damaged: str) -> tuple[Any, dict[str, Any]]:
+    """Return the document, empty if there is none, and the arrays of such a file; see ``files.read_arrays``."""
+    arrays = read_arrays(path, damaged=damaged)
+    try:
+        return (msgspec.json.decode(str(arrays.pop(_ABOUT))) if _ABOUT in arrays else {}), arrays
+    except msgspec.DecodeError as error:
+        raise ValidationError(f"{path}: {damaged} ({error})") from None
 
 
 def read_state(path: str | os.PathLike[str], runner: Any, engine: str, program: Any, *, like: Any) -> Any:
@@ -70,14 +85,7 @@ def read_state(path: str | os.PathLike[str], runner: Any, engine: str, program: 
     ValidationError
         If the file is damaged, of a newer version, or of another engine, program, seed or number of chains.
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        about = msgspec.json.decode(str(arrays.pop(_ABOUT))) if _ABOUT in arrays else {}
-    except OSError as error:
-        raise ValidationError(f"{path}: can't be read: {error.strerror or error}") from None
-    except Exception as error:  # a damaged zip raises whatever its member readers raise
-        raise ValidationError(f"{path}: damaged, or no state ({error})") from None
+    about, arrays = read_annotated(path, damaged="damaged, or no state")
     if not isinstance(about, Mapping) or about.get("format") != FORMAT:
         raise ValidationError(f"{path}: not a state that boltzspike saved")
     schema = about.get("schema")

@@ -31,6 +31,7 @@ from boltzspike.theory.membrane import free_autocorrelation, membrane_statistics
 from boltzspike.theory.predict import predict
 from boltzspike.theory.psp import psp as psp_of
 from boltzspike.theory.psp import psp_area
+from boltzspike.translation.budget import Budget
 from boltzspike.translation.psp import synaptic_weights
 
 if TYPE_CHECKING:
@@ -422,9 +423,14 @@ def _labelled(result: Result, units: Array, flat: Array, plane: Array) -> tuple[
     return (np.array([plane[on[:, k]].mean(axis=0) for k in shown]), names) if shown else None
 
 
-def budget(result: Result, *, ax: Axes | None = None, **options: Any) -> Axes:
-    """Draw where the bias of a result comes from; simulates its network again with one thing changed at a time."""
-    found = result.error_budget(**options)
+def budget(found: Result | Budget, *, ax: Axes | None = None, **options: Any) -> Axes:
+    """Draw where the bias of a result comes from.
+
+    Of a result, its network is simulated again with one thing changed at a time; ``options`` are those of
+    ``Result.error_budget``.
+    """
+    if isinstance(found, Result):
+        found = found.error_budget(**options)
     shares = np.array([share.value for share in found.shares] + [found.remainder])
     errors = np.array([share.error for share in found.shares] + [0.0])
     causes = [*(share.cause for share in found.shares), "left over (no Boltzmann machine)"]

@@ -206,6 +206,13 @@ class Result:
         require(chains >= least, method, f'of at least {least} chains with record="joint"', f"{chains}")
         return self._recorded_joint(self.free)
 
+    @property
+    def has_joint(self) -> bool:
+        """Whether what was recorded gives the joint distribution, and D_KL, with an error."""
+        counted = self.samples.gathered.joint
+        counts = counted is not None and len(counted.steps) >= diagnostics.MIN_BLOCKS
+        return self.samples.packed is not None or counts
+
     def _need_states(self, method: str, *instead: str) -> None:
         """Raise, naming what to record, if there are no states."""
         if self.samples.packed is None:

@@ -27,7 +27,6 @@ from boltzspike.progress import terminal_bar
 
 if TYPE_CHECKING:
     from boltzspike.calibration import Calibration, ResponseCurve
-    from boltzspike.diagnostics import BurstStatistics
 
 
 def calibrate(
@@ -78,16 +77,12 @@ def calibrate(
             for bias in np.linspace(-6, 6, 13 if method == "simulation" else 37)
             if low <= bias <= high
         ]
-        length = parse_time(duration, "duration")
-        curve = pipeline.response(
-            cell, background, method=method, duration=length, chains=chains, seed=seed, dt=dt, engine=engine,
-            threads=threads, **{chosen: x},
-        )  # fmt: skip
-        measured = pipeline.burst_statistics(
-            calibration.biased(0.0), calibration.background_at(0.0), duration=length, chains=chains, seed=seed,
-            dt=dt or 0.1, engine=engine, threads=threads,
-        )  # fmt: skip
-        _draw_response([curve], calibration, measured, plot, force=force)
+        how: dict[str, Any] = {
+            "duration": parse_time(duration, "duration"), "chains": chains, "seed": seed, "engine": engine,
+            "threads": threads,
+        }  # fmt: skip
+        curve = pipeline.response(cell, background, method=method, dt=dt, **how, **{chosen: x})
+        _draw_response([curve], calibration, plot, force=force, dt=dt or 0.1, **how)
         print(f"wrote {plot}")
 
 
@@ -165,13 +160,13 @@ def response(
     calibration = pipeline.calibrate(cell, background, control=chosen)
     biases = np.linspace(-5, 5, points)
     x: Any = np.array([calibration.control_at(b) for b in biases])
+    how: dict[str, Any] = {
+        "duration": parse_time(duration, "duration"), "chains": chains, "seed": seed, "engine": engine,
+        "threads": threads,
+    }  # fmt: skip
     curves: list[ResponseCurve] = [
-        pipeline.response(
-            cell, background, method=name, duration=parse_time(duration, "duration"), chains=chains, seed=seed,
-            dt=dt, engine=engine, threads=threads, **{chosen: x},
-        )
-        for name in method
-    ]  # fmt: skip
+        pipeline.response(cell, background, method=name, dt=dt, **how, **{chosen: x}) for name in method
+    ]
     header = [f"{chosen} ({CONTROL_UNITS[calibration.control]})", "mean (mV)", "logistic"]
     for curve in curves:
         header += [curve.method, "+-"]
@@ -186,11 +181,7 @@ def response(
         save(curves[0], output, force=force)
         print(f"wrote {output}")
     if plot is not None:
-        measured = pipeline.burst_statistics(
-            calibration.biased(0.0), calibration.background_at(0.0), duration=parse_time(duration, "duration"),
-            chains=chains, seed=seed, dt=dt or 0.1, engine=engine, threads=threads,
-        )  # fmt: skip
-        _draw_response(curves, calibration, measured, plot, force=force)
+        _draw_response(curves, calibration, plot, force=force, dt=dt or 0.1, **how)
         print(f"wrote {plot}")
 
 
@@ -232,13 +223,16 @@ def check_picture(path: Path | None, *, force: bool) -> None:
 
 
 def _draw_response(
-    curves: list[ResponseCurve], calibration: Calibration, measured: BurstStatistics, path: Path, *, force: bool
+    curves: list[ResponseCurve], calibration: Calibration, path: Path, *, force: bool, **how: Any
 ) -> None:
-    """Draw the curves with their residuals, and beside them bursts, pauses and intervals at p = 1/2."""
+    """Draw the curves with their residuals, and beside them bursts, pauses and intervals at p = 1/2.
+
+    The latter are simulated, as ``how`` says.
+    """
     import numpy as np
     from scipy.special import expit
 
-    from boltzspike import plots
+    from boltzspike import pipeline, plots
     from boltzspike.files import writing
     from boltzspike.model.neuron import CONTROL_UNITS
     from boltzspike.theory.predict import predict_bursts, predict_interval
@@ -253,6 +247,7 @@ def _draw_response(
     drawn = {c.method: (c.x, c.p, c.error if c.method == "simulation" else None) for c in curves}
     plots.plot_response(drawn, logistic, xlabel=xlabel, ax=upper, residual_ax=lower)
     neuron, background = calibration.biased(0.0), calibration.background_at(0.0)
+    measured = pipeline.burst_statistics(neuron, background, **how)
     lengths, pauses, intervals = right.subplots(3, 1)
     terms = predict_bursts(neuron, background, calibration.u0, len(measured.probability))
     plots.plot_bursts(

@@ -135,9 +135,7 @@ def _result(path: Path) -> Result:
 
 def _bias(result: Result) -> float | None:
     """Return the systematic D_KL from the target, where the joint distribution was recorded and is small."""
-    from boltzspike.cli.showing import has_joint
-
-    if len(result.free) > SHOWN_UNITS or not has_joint(result):
+    if len(result.free) > SHOWN_UNITS or not result.has_joint:
         return None
     bias = result.kl_divergence().bias
     return float(bias) if bias < float("inf") else None

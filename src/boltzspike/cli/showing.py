@@ -58,7 +58,7 @@ def print_result(result: Result, *, all_units: bool) -> None:
         f"marginals: RMS difference from {name} {difference:.4f}, of which sampling noise {noise:.4f} "
         f"({'exact' if truth.exact else 'reference'} by {truth.method})"
     )
-    if len(order) <= SHOWN_UNITS and has_joint(result):
+    if len(order) <= SHOWN_UNITS and result.has_joint:
         d = result.kl_divergence()
         print(
             f"D_KL(sampled || exact) = {d.value:.3g}: floor {d.floor:.2g} (sampling noise), "
@@ -78,14 +78,6 @@ def _print_speed(result: Result) -> None:
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
     print(f"engine: {how['engine']}, {how['approximation']}")
-
-
-def has_joint(result: Result) -> bool:
-    """Tell whether what was recorded gives D_KL with an error."""
-    from boltzspike.diagnostics import MIN_BLOCKS
-
-    counted = result.samples.gathered.joint
-    return result.samples.packed is not None or (counted is not None and len(counted.steps) >= MIN_BLOCKS)
 
 
 def print_budget(budget: Budget) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from boltzspike.diagnostics.divergence import jackknifed, kl_and_floor
 from boltzspike.diagnostics.estimates import MIN_BLOCKS
 from boltzspike.errors import ValidationError, require
 from boltzspike.samples import joint_counts
@@ -87,7 +88,7 @@ def distances_of_blocks(per_block: Array, target: Array, *, confidence: float = 
     quantile = float(stdtrit(len(per_block) - 1, (1 + confidence) / 2))
 
     def estimated(name: str, of: Callable[[Array, Array], tuple[float, float]], *, root: bool = False) -> Distance:
-        value, floor, bias, error = _jackknifed(per_block, of)
+        value, floor, bias, error = jackknifed(per_block, of)
         low, high = (bias - quantile * error, bias + quantile * error) if math.isfinite(error) else (0.0, math.inf)
         found = np.array([value, floor, bias, low, high])
         if root:
@@ -95,7 +96,7 @@ def distances_of_blocks(per_block: Array, target: Array, *, confidence: float = 
         return Distance(name=name, **dict(zip(_FIELDS, map(float, found))), confidence=confidence)
 
     return Distances(
-        kl=estimated("D(sampled || target)", lambda q, v: _kl_and_floor(q, v, target)),
+        kl=estimated("D(sampled || target)", lambda q, v: kl_and_floor(q, v, target)),
         reverse_kl=estimated("D(target || sampled)", lambda q, v: _reverse_kl_and_floor(q, v, target)),
         total_variation=_total_variation(per_block, target, quantile, confidence),
         hellinger=estimated("Hellinger", lambda q, v: _squared_hellinger_and_floor(q, v, target), root=True),
@@ -111,7 +112,7 @@ def moment_error(
     def squared(mean: Array, variance: Array) -> tuple[float, float]:
         return float(np.mean((mean - truth) ** 2)), float(np.mean(variance))
 
-    value, floor, bias, error = _jackknifed(per_block, squared)
+    value, floor, bias, error = jackknifed(per_block, squared)
     quantile = float(stdtrit(len(per_block) - 1, (1 + confidence) / 2))
     found = np.array([value, floor, bias, bias - quantile * error, bias + quantile * error])
     fields = dict(zip(_FIELDS, map(float, np.sqrt(np.maximum(found, 0)))))
@@ -119,36 +120,6 @@ def moment_error(
 
 
 _FIELDS = ("value", "floor", "bias", "low", "high")
-
-
-def _jackknifed(
-    per_block: Array, of: Callable[[Array, Array], tuple[float, float]]
-) -> tuple[float, float, float, float]:
-    """Return value, floor, bias = value - floor, and its error from leaving out each block in turn.
-
-    ``of`` takes the mean over the blocks and the variance of that mean.
-    """
-    number = len(per_block)
-
-    def at(total: Array, squares: Array, count: int) -> tuple[float, float]:
-        mean = total / count
-        return of(mean, np.maximum(squares / count - mean**2, 0) / (count - 1))
-
-    total, squares = per_block.sum(axis=0), (per_block**2).sum(axis=0)
-    value, floor = at(total, squares, number)
-    left_out = np.array([np.subtract(*at(total - one, squares - one**2, number - 1)) for one in per_block])
-    if not math.isfinite(value) or not np.isfinite(left_out).all():
-        return value, floor, value - floor, math.inf
-    error = float(np.sqrt((number - 1) * np.mean((left_out - left_out.mean()) ** 2)))
-    return value, floor, value - floor, error
-
-
-def _kl_and_floor(q: Array, variance: Array, p: Array) -> tuple[float, float]:
-    seen = q > 0
-    if np.any(p[seen] <= 0):
-        return math.inf, 0.0
-    q, p = q[seen], p[seen]
-    return float(np.sum(q * np.log(q / p))), float(np.sum(variance[seen] / (2 * q)))
 
 
 def _reverse_kl_and_floor(q: Array, variance: Array, p: Array) -> tuple[float, float]:
@@ -234,7 +205,7 @@ def extrapolation(states: Array, target: Array) -> Extrapolation:
         mean = []
         for parts in together:
             runs = of.reshape(SEGMENTS // parts, parts, -1).sum(axis=1) / (parts * length * over)
-            mean.append(np.mean([_kl_and_floor(q, q, target)[0] for q in runs]))
+            mean.append(np.mean([kl_and_floor(q, q, target)[0] for q in runs]))
         return np.array(mean)
 
     def fit(d: Array) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,25 +64,11 @@ def kl_divergence(states: Array, target: Array) -> KLDivergence:
 
 def kl_of_blocks(per_block: Array, target: Array) -> KLDivergence:
     """Compare the joint distributions of independent blocks, (blocks, 2^n), with a target."""
-    number = len(per_block)
     sampled = per_block.mean(axis=0)
     seen = sampled > 0
-
-    def bias_of(mean: Array, second: Array, count: int) -> tuple[float, float]:
-        variance = np.maximum(second / count - mean**2, 0) / (count - 1)
-        floor = float(np.sum(variance[mean > 0] / (2 * mean[mean > 0])))
-        return _kl(mean, target) - floor, floor
-
-    total, squares = per_block.sum(axis=0), (per_block**2).sum(axis=0)
-    bias, floor = bias_of(sampled, squares, number)
-    error = math.inf
-    if math.isfinite(bias):
-        left_out = np.array(
-            [bias_of((total - block) / (number - 1), squares - block**2, number - 1)[0] for block in per_block]
-        )
-        error = float(np.sqrt((number - 1) * np.mean((left_out - left_out.mean()) ** 2)))
+    value, floor, bias, error = jackknifed(per_block, lambda q, variance: kl_and_floor(q, variance, target))
     return KLDivergence(
-        value=_kl(sampled, target),
+        value=value,
         floor=floor,
         bias=bias,
         error=error,
@@ -89,6 +76,33 @@ def kl_of_blocks(per_block: Array, target: Array) -> KLDivergence:
         unseen=int(np.sum(~seen)),
         unseen_probability=float(target[~seen].sum()),
     )
+
+
+def jackknifed(
+    per_block: Array, of: Callable[[Array, Array], tuple[float, float]]
+) -> tuple[float, float, float, float]:
+    """Return value, floor, bias = value - floor, and its error from leaving out each block in turn.
+
+    ``of`` takes the mean over the blocks and the variance of that mean.
+    """
+    number = len(per_block)
+
+    def at(total: Array, squares: Array, count: int) -> tuple[float, float]:
+        mean = total / count
+        return of(mean, np.maximum(squares / count - mean**2, 0) / (count - 1))
+
+    total, squares = per_block.sum(axis=0), (per_block**2).sum(axis=0)
+    value, floor = at(total, squares, number)
+    left_out = np.array([np.subtract(*at(total - one, squares - one**2, number - 1)) for one in per_block])
+    if not math.isfinite(value) or not np.isfinite(left_out).all():
+        return value, floor, value - floor, math.inf
+    error = float(np.sqrt((number - 1) * np.mean((left_out - left_out.mean()) ** 2)))
+    return value, floor, value - floor, error
+
+
+def kl_and_floor(q: Array, variance: Array, p: Array) -> tuple[float, float]:
+    """Return D(q || p), and what the variance of q alone makes of it, to second order."""
+    return _kl(q, p), float(np.sum(variance[q > 0] / (2 * q[q > 0])))
 
 
 def _kl(p: Array, q: Array) -> float:

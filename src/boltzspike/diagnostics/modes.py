@@ -9,14 +9,13 @@ import numpy as np
 from scipy.special import logsumexp
 
 from boltzspike.diagnostics.estimates import blocks, standard_error
-from boltzspike.errors import ValidationError, require
+from boltzspike.errors import require
 from boltzspike.model.boltzmann import Machine
+from boltzspike.theory.sampling_likelihood import sampling_likelihood
 
 Array = np.ndarray
 _ROWS = 2**16
 """States that are handled at once."""
-_PAIRS = 2**24
-"""Distances between states and data that are held at once."""
 
 
 def basins(states: Array, machine: Machine) -> tuple[Array, Array]:
@@ -223,7 +222,7 @@ def sample_likelihood(
     require(x.ndim == 2 and x.shape[1] == n and len(x) > 0, "data", f"of shape (items, {n})", x.shape)
     require(0.5 < sharpness < 1, "sharpness", "in (0.5, 1)", sharpness)
     per_block = blocks(states)
-    logs = np.stack([_log_density(one, x, sharpness) for one in per_block])
+    logs = np.stack([sampling_likelihood(one, x, beta=sharpness) for one in per_block])
     # equal blocks: the density of all samples is the mean of the blocks'
     value = float(np.mean(logsumexp(logs, axis=0) - np.log(len(logs))))
     weight = np.exp(logs - logsumexp(logs, axis=0))
@@ -231,19 +230,3 @@ def sample_likelihood(
     return SampleLikelihood(
         value=value, error=float(influence.std(ddof=1) / np.sqrt(len(logs))), sharpness=sharpness
     )
-
-
-def _log_density(samples: Array, x: Array, sharpness: float) -> Array:
-    """Return log q of each datum, samples (N, n), shape (items,)."""
-    rows = max(1, _PAIRS // len(x))
-    right = (2 * x - 1).T.astype(np.float32)
-    zeros = np.sum(x == 0, axis=1)
-    parts = []
-    for first in range(0, len(samples), rows):
-        same = samples[first : first + rows].astype(np.float32) @ right + zeros
-        # of n units, ``same`` agree
-        logs = same * np.log(sharpness) + (x.shape[1] - same) * np.log1p(-sharpness)
-        parts.append(logsumexp(logs.astype(np.float64), axis=0))
-    if not parts:
-        raise ValidationError("states: hold no draw")
-    return np.asarray(logsumexp(np.stack(parts), axis=0) - np.log(len(samples)))

@@ -87,6 +87,9 @@ class _Learner(BaseEstimator):
         X = validate_data(self, X, reset=reset, dtype=np.float64)
         if reset:
             self._learn_threshold(X)
+        return self._above(X)
+
+    def _above(self, X: Array) -> Array:
         return binary(X, "X") if self.threshold_ is None else (self.threshold_ < X).astype(np.float32)
 
     def _trained(self, model: Model, data: Array, seed: int, **more: Any) -> Trained:
@@ -259,7 +262,7 @@ duration, chains, calibration, random_state
         count = len(self.classes_)
         require(count > 1, "y", "of at least 2 classes", f"{count} class")
         self._learn_threshold(X)
-        pixels = binary(X, "X") if self.threshold_ is None else (self.threshold_ < X).astype(np.float32)
+        pixels = self._above(X)
         data = np.hstack([pixels, one_hot(codes, count)])
         model = class_rbm(pixels.shape[1], count, self.n_components, data=data, seed=self.seed_)
         trained = self._trained(model, data, self.seed_, labels=count, discriminative=self.discriminative)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from boltzspike.errors import ValidationError
 
@@ -46,6 +48,14 @@ def writing_folder(folder: str | os.PathLike[str], *, force: bool) -> Iterator[P
         raise ValidationError(f"{folder}: can't be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_contents(folder: Path, target: str, about: Mapping[str, Any], documents: Mapping[str, bytes]) -> None:
+    """Write what every exported folder holds: the mark, and documents by their names."""
+    mark = {"format": "boltzspike-export", "schema": 1, "target": target, **about}
+    (folder / MARK).write_text(json.dumps(mark, indent=1) + "\n")
+    for name, content in documents.items():
+        (folder / name).write_bytes(content)
 
 
 MARK = "export.json"

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 
 from boltzspike.errors import UnsupportedFeature, require
-from boltzspike.export.folder import MARK, writing_folder
+from boltzspike.export.folder import write_contents, writing_folder
 from boltzspike.export.losses import Loss, refuse
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.description import Array, is_sparse
@@ -321,8 +321,5 @@ def write_netlist(
     with writing_folder(folder, force=force) as partial:
         (partial / "netlist.json").write_text(json.dumps(mapped.netlist, indent=1) + "\n")
         (partial / "losses.txt").write_text("".join(f"{loss}\n" for loss in losses))
-        mark = {"format": "boltzspike-export", "schema": 1, "target": mapped.hardware.name, **about}
-        (partial / MARK).write_text(json.dumps(mark, indent=1) + "\n")
-        for name, content in documents.items():
-            (partial / name).write_bytes(content)
+        write_contents(partial, mapped.hardware.name, about, documents)
     return sorted(path.name for path in Path(folder).iterdir())

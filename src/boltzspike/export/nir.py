@@ -19,7 +19,6 @@ Pedersen et al., Nature Communications 15, 8122 (2024).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,7 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.errors import MissingDependency, ValidationError, require
-from boltzspike.export.folder import MARK, writing_folder
+from boltzspike.export.folder import write_contents, writing_folder
 from boltzspike.export.losses import Loss, check_losses, refuse
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.description import Array, is_sparse
@@ -189,10 +188,7 @@ def write_nir(
     with writing_folder(folder, force=force) as partial:
         nir.write(partial / "network.nir", graph)
         (partial / "losses.txt").write_text("".join(f"{loss}\n" for loss in losses))
-        mark = {"format": "boltzspike-export", "schema": 1, "target": "nir", **about}
-        (partial / MARK).write_text(json.dumps(mark, indent=1) + "\n")
-        for name, content in documents.items():
-            (partial / name).write_bytes(content)
+        write_contents(partial, "nir", about, documents)
     return losses, sorted(path.name for path in Path(folder).iterdir())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from boltzspike.errors import ValidationError, require
 from boltzspike.export.folder import MARK
 from boltzspike.files import read as read_file
+from boltzspike.files import read_arrays
 from boltzspike.program import steps_of
 from boltzspike.result import Result
 from boltzspike.samples import PackedStates, Record, Samples, Spikes, gather
@@ -33,12 +34,12 @@ def read_spikes(folder: str | os.PathLike[str]) -> tuple[Samples, dict[str, Any]
         If nothing was run, files of ranks are missing or belong to different runs, or one is damaged.
     """
     folder = Path(folder)
-    network = _arrays(folder / "network.npz")
+    network = read_arrays(folder / "network.npz")
     files = sorted(folder.glob("spikes-*.npz"))
     files = [file for file in files if not file.name.endswith(".partial.npz")]
     if not files:
         raise ValidationError(f"{folder}: holds no spikes yet; run it first: python {folder / 'run.py'}")
-    parts = [_arrays(file) for file in files]
+    parts = [read_arrays(file) for file in files]
     for file, part in zip(files, parts):
         missing = [name for name in (*_EVENTS, *_ALIKE, "rank", "simulator", "seconds") if name not in part]
         require(not missing, f"{file}", f"with the arrays {', '.join(_EVENTS)} and others", f"none of {missing}")
@@ -127,13 +128,3 @@ def exported(folder: Path) -> Mapping[str, Any]:
     known = isinstance(mark, dict) and mark.get("format") == "boltzspike-export" and mark.get("schema") == 1
     require(known, f"{folder / MARK}", "of this version of boltzspike", mark if isinstance(mark, dict) else "")
     return dict(mark)
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except OSError as error:
-        raise ValidationError(f"{path}: can't be read: {error.strerror or error}") from None
-    except Exception as error:  # a damaged zip raises whatever its member readers raise
-        raise ValidationError(f"{path}: can't be read as npz ({error})") from None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from boltzspike.errors import require
-from boltzspike.export.folder import MARK, writing_folder
+from boltzspike.export.folder import write_contents, writing_folder
 from boltzspike.export.losses import refuse
 from boltzspike.portable import PORTABLE, portable
 from boltzspike.program import Program
@@ -100,9 +100,6 @@ def write_simulator(
             shutil.copyfile(path, partial / "run.py")
         np.savez_compressed(partial / "network.npz", allow_pickle=False, **portable(program))
         (partial / "run.json").write_text(json.dumps(dict(settings), indent=1) + "\n")
-        mark = {"format": "boltzspike-export", "schema": 1, "target": simulator.name,
-                "boltzspike": version("boltzspike"), **about}  # fmt: skip
-        (partial / MARK).write_text(json.dumps(mark, indent=1) + "\n")
-        for name, content in (documents or {}).items():
-            (partial / name).write_bytes(content)
+        about = {"boltzspike": version("boltzspike"), **about}
+        write_contents(partial, simulator.name, about, documents or {})
     return sorted(path.name for path in Path(folder).iterdir())

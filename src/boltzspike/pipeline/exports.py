@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from boltzspike import diagnostics, files
@@ -133,8 +132,7 @@ def export(
     conditioned, free = machine.given(clamped)
     translation = translation_of(conditioned.to_boltzmann(), rule, calibration, synapse, {})
     documents = {
-        name: msgspec.json.format(msgspec.json.encode(files.document(what, top=True)), indent=1) + b"\n"
-        for name, what in (("machine.json", machine), ("translation.json", translation))
+        name: files.as_json(what) for name, what in (("machine.json", machine), ("translation.json", translation))
     }
     about = {"clamp": {str(unit): value for unit, value in clamped.items()}, "simulated": free.tolist()}
     losses: list[Loss] = []
@@ -165,9 +163,7 @@ def export(
         losses = [*mapped.losses]
         if losses:
             losses.append(_predicted_loss(translation, mapped.network, dt, int(seed)))
-        documents["network.json"] = msgspec.json.format(
-            msgspec.json.encode(files.document(mapped.network, top=True)), indent=1
-        )
+        documents["network.json"] = files.as_json(mapped.network)
         check_losses(hardware.name, losses, allow_loss)
         written = write_netlist(mapped, losses, folder, about=about, documents=documents, force=force)
         what = f"bs.read({str(Path(folder) / 'network.json')!r}) is the network as {hardware.name} holds it"

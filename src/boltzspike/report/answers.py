@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boltzspike import diagnostics, pictures, plots
+from boltzspike import pictures, plots
 from boltzspike.model.boltzmann import RestrictedBoltzmannMachine
 from boltzspike.model.description import Array
 from boltzspike.posterior import PosteriorResult
@@ -118,7 +118,7 @@ def _marginals(result: Result) -> list[Block]:
         drawn.append(_bars([result.names[k] for k in free], p[free], error[free], truth.marginals[free], name))
     else:
         drawn.append(_agreement(result))
-    if len(free) <= MOST_JOINT_UNITS and has_joint(result):
+    if len(free) <= MOST_JOINT_UNITS and result.has_joint:
         drawn.append(_joint(result))
     blocks.append(Pictures(drawn))
     farthest = np.sort(free[np.argsort(-np.abs(difference[free]), kind="stable")[:SHOWN_ROWS]])
@@ -178,14 +178,6 @@ def _posterior(result: PosteriorResult) -> list[Block]:
 def in_errors(difference: float, error: float) -> str:
     """Return a difference in units of its standard error."""
     return f"{difference / error:+.1f}" if error > 0 else "-"
-
-
-def has_joint(result: Result) -> bool:
-    """Tell whether what was recorded gives D_KL with an error."""
-    counted = result.samples.gathered.joint
-    return result.samples.packed is not None or (
-        counted is not None and len(counted.steps) >= diagnostics.MIN_BLOCKS
-    )
 
 
 def _bars(labels: list[str], p: Array, error: Array, exact: Array | None, name: str) -> Picture:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-import numpy as np
-
-from boltzspike import pictures, plots
+from boltzspike import pictures
 from boltzspike.calibration import Calibration
 from boltzspike.model.neuron import CONTROL_UNITS
 from boltzspike.report.page import Block, Code, Items, Pictures, Section, Table, Text, Verdict, picture
@@ -120,15 +118,15 @@ def network(result: Result, budget: Budget | None) -> Section | None:
         )
     )
     if budget is not None:
-        causes = [*(share.cause for share in budget.shares), "left over (no Boltzmann machine)"]
-        shares = np.array([*(share.value for share in budget.shares), budget.remainder])
-        errors = np.array([*(share.error for share in budget.shares), 0.0])
-        ax = plots.plot_budget(causes, shares, errors, bias=(budget.bias, budget.bias_error))
+        shares = [
+            *((share.cause, share.value) for share in budget.shares),
+            ("left over (no Boltzmann machine)", budget.remainder),
+        ]
         drawn.append(
             picture(
-                ax,
+                pictures.budget(budget),
                 f"Shares of the bias of D_KL, {budget.bias:.2g}: "
-                + ", ".join(f"{c} {s:+.2g}" for c, s in zip(causes, shares)),
+                + ", ".join(f"{cause} {share:+.2g}" for cause, share in shares),
                 "Where the bias comes from: one idealisation exchanged at a time. Hatched: it undoes others.",
             )
         )

@@ -9,7 +9,6 @@ import numpy as np
 
 from boltzspike import diagnostics, pictures
 from boltzspike.posterior import PosteriorResult
-from boltzspike.report.answers import has_joint
 from boltzspike.report.page import Block, Picture, Pictures, Section, Table, Text, Verdict, picture
 from boltzspike.result import Result
 
@@ -75,7 +74,7 @@ def _has_states(result: Result) -> bool:
 
 
 def _is_small(result: Result) -> bool:
-    return len(result.free) <= pictures.MOST_JOINT_UNITS and has_joint(result)
+    return len(result.free) <= pictures.MOST_JOINT_UNITS and result.has_joint
 
 
 def _distances(result: Result) -> Table:

@@ -14,6 +14,7 @@ from boltzspike.theory.exact import MAX_UNITS
 from boltzspike.theory.tables import all_states
 from boltzspike.training.measures import log_weights
 from boltzspike.training.models import Model, binary
+from boltzspike.training.samplers import drawn
 
 _TAIL = 12
 
@@ -125,7 +126,7 @@ def annealed(
     schedule = np.linspace(0, 1, betas, dtype=np.float64)
     log_z0 = float(np.logaddexp(0, a.astype(float)).sum()) + model.n_hidden * np.log(2)
     if start is None:
-        v = (rng.random((runs, len(a)), dtype=np.float32) < expit(a)).astype(np.float32)
+        v = drawn(rng, np.broadcast_to(expit(a), (runs, len(a))))
         way = schedule
     else:
         v = binary(start, "start", model.n_visible)
@@ -143,10 +144,8 @@ def annealed(
         v_part = (v @ (b - a)).astype(np.float64)
         log_w += log_p(then, v_part, field) - log_p(now, v_part, field)
         beta = np.float32(then)
-        p = expit(beta * field)
-        h = (rng.random(p.shape, dtype=np.float32) < p).astype(np.float32)
-        q = expit(beta * (h @ w.T + b) + (1 - beta) * a)
-        v = (rng.random(q.shape, dtype=np.float32) < q).astype(np.float32)
+        h = drawn(rng, expit(beta * field))
+        v = drawn(rng, expit(beta * (h @ w.T + b) + (1 - beta) * a))
     return log_z0 + log_w if start is None else log_z0 - log_w
 
 

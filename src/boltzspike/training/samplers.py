@@ -75,9 +75,9 @@ class LayerGibbs:
         _require_restricted(model, "LayerGibbs")
         rng = rng_of((seed, 0, 2))
         p = expit(model.visible_biases).astype(np.float32)
-        v = _drawn(rng, np.broadcast_to(p, (chains, len(p))))
+        v = drawn(rng, np.broadcast_to(p, (chains, len(p))))
         weights, _, hidden = _layers(model)
-        return {"visible": v, "hidden": _drawn(rng, sigma(v @ weights + hidden))}
+        return {"visible": v, "hidden": drawn(rng, sigma(v @ weights + hidden))}
 
     def given(self, model: Model, visible: Array, state: State, key: Key) -> tuple[Statistics, State]:
         """Return the exact statistics: the hidden units are independent."""
@@ -90,15 +90,15 @@ class LayerGibbs:
         """Return the statistics after ``steps`` updates of both layers."""
         weights, visible_biases, hidden_biases = _layers(model)
         rng = rng_of(key)
-        h = state["hidden"] if initial is None else _drawn(rng, sigma(initial @ weights + hidden_biases))
+        h = state["hidden"] if initial is None else drawn(rng, sigma(initial @ weights + hidden_biases))
         for _ in range(steps):
-            v = _drawn(rng, sigma(h @ weights.T + visible_biases))
+            v = drawn(rng, sigma(h @ weights.T + visible_biases))
             p = sigma(v @ weights + hidden_biases)
-            h = _drawn(rng, p)
+            h = drawn(rng, p)
         return _statistics(v, p), (state if initial is not None else {"visible": v, "hidden": h})
 
 
-def _drawn(rng: np.random.Generator, p: Array) -> Array:
+def drawn(rng: np.random.Generator, p: Array) -> Array:
     """Return states, float32, that are 1 with probabilities p."""
     return (rng.random(p.shape, dtype=np.float32) < p).astype(np.float32)
 
@@ -123,8 +123,7 @@ class Tempered:
         _require_restricted(model, "Tempered")
         rng = rng_of((seed, 0, 2))
         p = expit(model.visible_biases).astype(np.float32)
-        shape = (len(self.betas), chains, len(p))
-        return {"visible": (rng.random(shape, dtype=np.float32) < p).astype(np.float32)}
+        return {"visible": drawn(rng, np.broadcast_to(p, (len(self.betas), chains, len(p))))}
 
     def given(self, model: Model, visible: Array, state: State, key: Key) -> tuple[Statistics, State]:
         """Return the exact statistics: the hidden units are independent."""
@@ -157,10 +156,8 @@ class Tempered:
                 which = swap[..., None]
                 cold, hot = v[low], v[low + 1]
                 v[low], v[low + 1] = np.where(which, hot, cold), np.where(which, cold, hot)
-            p = sigma(beta * (v @ weights + hidden_biases))
-            h = (rng.random(p.shape, dtype=np.float32) < p).astype(np.float32)
-            q = sigma(beta * (h @ weights.T) + visible_biases)
-            v = (rng.random(q.shape, dtype=np.float32) < q).astype(np.float32)
+            h = drawn(rng, sigma(beta * (v @ weights + hidden_biases)))
+            v = drawn(rng, sigma(beta * (h @ weights.T) + visible_biases))
         return v, accepted / max(tried, 1)
 
 

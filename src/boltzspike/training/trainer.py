@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 import numpy as np
 
-from boltzspike.checkpoint import fingerprint
+from boltzspike.checkpoint import fingerprint, read_annotated, write_annotated
 from boltzspike.errors import Interrupted, ValidationError, require
-from boltzspike.files import check_writable, writing
+from boltzspike.files import check_writable
 from boltzspike.model.description import Array
 from boltzspike.running import stop_requests
 from boltzspike.streams import check_seed
@@ -399,7 +398,6 @@ def _adam(arrays: dict[str, Array], name: str, slope: Array, rate: float, number
 
 
 FORMAT, SCHEMA = "boltzspike-training", 1
-_ABOUT = "about"
 
 
 def _identity(model: Model, data: Array, sampler: Sampler, settings: Settings) -> dict[str, str]:
@@ -420,20 +418,11 @@ def _write(path: Path, identity: dict[str, str], progress: _Progress) -> None:
         "format": FORMAT, "schema": SCHEMA, **identity, **numbers, "best": float(progress.best).hex(),
         "seconds": progress.seconds, "history": [dataclasses.asdict(epoch) for epoch in progress.history],
     }  # fmt: skip
-    text = {_ABOUT: np.array(msgspec.json.encode(about).decode())}
-    with writing(path, force=True) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **text, **progress.arrays)
+    write_annotated(path, about, progress.arrays, force=True)
 
 
 def _read(path: str | os.PathLike[str], identity: dict[str, str], like: _Progress) -> _Progress:
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        about: Any = msgspec.json.decode(str(arrays.pop(_ABOUT))) if _ABOUT in arrays else {}
-    except OSError as error:
-        raise ValidationError(f"{path}: can't be read: {error.strerror or error}") from None
-    except Exception as error:  # a damaged zip raises whatever its member readers raise
-        raise ValidationError(f"{path}: damaged, or no checkpoint ({error})") from None
+    about, arrays = read_annotated(path, damaged="damaged, or no checkpoint")
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValidationError(f"{path}: not a checkpoint of a training")
     if about.get("schema") != SCHEMA:
