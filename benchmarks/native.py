@@ -18,7 +18,7 @@ FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-std=c++17", "-shared", "
 """No contraction: the code says itself what is fused, as LLVM is told, so that the bits are the same."""
 
 _TABLES = (
-    "parameters", "bias", "jumps", "relaxation", "renewal", "weights", "thresholds", "refractory", "targets",
+    "parameters", "bias", "jumps", "relaxation", "renewal", "scales", "weights", "refractory", "targets",
     "connections", "parameter_stride", "noise_stride", "renewal_length",
 )  # fmt: skip
 """The fields of ``Tables`` in the order of kernels.cpp."""
@@ -43,7 +43,7 @@ def native_runner(program: Any, *, layout: str | None = None) -> FastRunner:
     """Return the fast runner with the C++ kernel in place of its own. It keeps states, no spikes."""
     runner = FastRunner(program, threads=1, layout=layout)
     scaled = runner.scaled
-    covered = program.conductance_based and scaled.noise.packed and scaled.noise.levels == 2 and scaled.traces == 1
+    covered = program.conductance_based and scaled.noise.bits_a_draw == 3 and scaled.traces == 1
     assert covered, "kernels.cpp does preset S1"
     function = getattr(compiled("kernels.cpp", f"-DDEGREE={scaled.degree}"), f"{scaled.layout[:-1]}_lanes")
     function.restype = None

@@ -1,41 +1,47 @@
-"""Measure the bias and speed of larger time steps, calibrated at their own dt: random 5-unit machines on S1.
+"""Measure the modes that trade accuracy for speed: larger time steps, and effective currents.
 
     python benchmarks/time_steps.py [--dt 0.1 0.2 0.5] [--targets N] [--duration MS] [--chains N]
 
-For each dt: a simulated calibration at that dt; by how much the response, at the same biases in units of alpha, is
-off that of the first dt, so what calibration does not absorb; then machines with weights and biases uniform in
-+-0.6, translated by the PSP rule: D_KL bias to the target (its sampling error apart), the largest difference of a
-marginal from the target's and from that at the first dt; and how many times faster than real time 64 chains of 10
-units go, in CPU time on one core: median and best.
+Effective currents are those of S1 with its conductance at its mean. For each mode: a simulated calibration of its
+own; by how much the response, at the same biases in units of alpha, is off that of the first mode, so what
+calibration does not absorb; then 5-unit machines with weights and biases uniform in +-0.6, translated by the PSP
+rule: D_KL bias to the target (its sampling error apart), the largest difference of a marginal from the target's and
+from that of the first mode; and how many times faster than real time 64 chains of 10 units go, in CPU time on one
+core: median and best.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 
 import numpy as np
 
 import boltzspike as bs
 from boltzspike.engines import get_engine
+from boltzspike.model.background import PoissonBackground
+from boltzspike.model.neuron import Neuron
 from boltzspike.program import compile_program
 from boltzspike.samples import Record
-from boltzspike.theory.membrane import leverage, membrane_statistics
+from boltzspike.theory.membrane import effective_currents, leverage, membrane_statistics
 
 S1 = bs.presets.S1
 BIASES = np.linspace(-4, 4, 17)
 """In units of alpha."""
 HEADS = (
-    "dt, ms", "        u0, mV       ", "  alpha, mV      ", "response off by ", "     D_KL bias     ",
-    "off the target", "off the first dt", "x real time, 10 units",
+    "synapses    ", "dt, ms", "        u0, mV       ", "  alpha, mV      ", "response off by ",
+    "     D_KL bias     ",
+    "off the target", "off the first mode", "x real time, 10 units",
 )  # fmt: skip
 
 
-def speed(dt: float, repeats: int = 9) -> tuple[float, float]:
+def speed(neuron: Neuron, background: PoissonBackground, dt: float, repeats: int = 9) -> tuple[float, float]:
     """Return how many times faster than real time 64 chains of 10 units are: median and best."""
-    weights = np.random.default_rng(1).normal(0, 0.0005, (10, 10))
+    scale = 0.5 * float(np.max(background.weights))
+    weights = np.random.default_rng(1).normal(0, scale, (10, 10))
     weights = np.triu(weights, 1) + np.triu(weights, 1).T
-    network = bs.SpikingNetwork(neurons=S1.neuron, backgrounds=S1.background, weights=weights)
+    network = bs.SpikingNetwork(neurons=neuron, backgrounds=background, weights=weights)
     runner = get_engine("numba", threads=1).prepare(compile_program(network, dt=dt))
     duration, record = 5000.0, Record(states_every=round(S1.neuron.tau_refrac / dt))
     state = runner.init(seed=1, chains=64)
@@ -64,13 +70,15 @@ def main() -> None:
     first: list[np.ndarray] = []
     shape = first_error = None
     print("  ".join(HEADS))
-    for dt in options.dt:
+    cells = {"conductances": (S1.neuron, S1.background), "currents": effective_currents(S1.neuron, S1.background)}
+    for dt, synapses in itertools.product(options.dt, cells):
+        neuron, background = cells[synapses]
         how = {"dt": dt, "method": "simulation", "chains": options.chains, "duration": options.duration}
-        calibration = bs.calibrate(S1.neuron, S1.background, points=41, **how)
+        calibration = bs.calibrate(neuron, background, points=41, **how)
         mu = calibration.u0 + calibration.alpha * BIASES
-        here = membrane_statistics(S1.neuron, S1.background).mu
-        x = S1.neuron.v_rest + (mu - here) / leverage(S1.neuron, S1.background, "v_rest")
-        p = bs.response(S1.neuron, S1.background, v_rest=x, seed=2, **how)
+        here = membrane_statistics(neuron, background).mu
+        x = neuron.v_rest + (mu - here) / leverage(neuron, background, "v_rest")
+        p = bs.response(neuron, background, v_rest=x, seed=2, **how)
         shape, first_error = (p.p, p.error) if shape is None else (shape, first_error)
         bend = np.abs(p.p - shape)
         worst = int(np.argmax(bend))
@@ -92,9 +100,9 @@ def main() -> None:
             exact.append(result.exact().marginals)
         error = np.max(result.marginals_error())
         first = first or marginals
-        median, best = speed(dt)
+        median, best = speed(neuron, background, dt)
         values = (
-            f"{dt:g}", f"{calibration.u0:.4f} +- {calibration.u0_error:.4f}",
+            synapses, f"{dt:g}", f"{calibration.u0:.4f} +- {calibration.u0_error:.4f}",
             f"{calibration.alpha:.4f} +- {calibration.alpha_error:.4f}",
             f"{bend[worst]:.4f} +- {np.hypot(p.error[worst], first_error[worst]):.4f}",
             f"{np.mean(bias):.5f} +- {np.sqrt(np.mean(np.square(noise)) / len(noise)):.5f}",

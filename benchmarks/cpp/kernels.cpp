@@ -1,7 +1,7 @@
 // The two kernels of engines/numba by hand: AVX2 intrinsics, the same arrays, the same order, the same bits.
 //
-// It exists to be measured against (benchmarks/engines.py): conductance-based, three-point noise (two jumps, eight
-// random bits), one synaptic trace, that is preset S1. Where the Python kernel has a constant, so has this: DEGREE
+// It exists to be measured against (benchmarks/engines.py): conductance-based, eight-point noise (a table picked from by
+// three random bits), one synaptic trace, that is preset S1. Where the Python kernel has a constant, so has this: DEGREE
 // is given by the compiler's command line. Names as in row.py, chain_lanes.py and unit_lanes.py.
 #include <immintrin.h>
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace {
 
 using F = __m256;
 using I = __m256i;
-constexpr int LANES = 8, ROW = 16, FIELDS = 3, LEVELS = 2;
+constexpr int LANES = 8, ROW = 16, FIELDS = 3;
 constexpr int G_INH = 1, V = 2;                                             // fields of a row's state
 constexpr int E_EXC = 0, E_INH = 1, LEAK = 2, RESET = 3, DECAY_EXC = 4, DECAY_INH = 5;
 
@@ -36,25 +36,23 @@ struct Generator {
     }
 };
 
-inline F noise(I word, const int32_t *thresholds, const float *jumps) {
-    I first = _mm256_cmpgt_epi32(load(thresholds), word), second = _mm256_cmpgt_epi32(load(thresholds + ROW), word);
-    return _mm256_add_ps(_mm256_and_ps(_mm256_castsi256_ps(first), load(jumps)),
-                         _mm256_and_ps(_mm256_castsi256_ps(second), load(jumps + ROW)));
-}
+inline F noise(I word, const float *table) { return _mm256_permutevar8x32_ps(load(table), word); }
 
 }  // namespace
 
 extern "C" {
 
 struct Tables {
-    const float *parameters, *bias, *jumps, *relaxation, *renewal, *weights;
-    const int32_t *thresholds, *refractory, *targets, *connections;
+    const float *parameters, *bias, *jumps, *relaxation, *renewal, *scales;
+    const void *weights;  // chain lanes: float, unit lanes: int16_t in units of scales
+    const int32_t *refractory, *targets, *connections;
     int64_t parameter_stride, noise_stride, renewal_length;
 };
 
 struct Block {
     float *dynamics, *increments;
-    int32_t *free_at, *generator, *arriving, *sources, *spiking;
+    int32_t *free_at, *generator, *arriving, *sources;
+    int64_t *spiking;
     int8_t *states;
     int64_t chains, draws, every, until_draw;
 };
@@ -64,7 +62,7 @@ namespace {
 
 inline F advance(float *state, const int32_t *free_at, const float *constant, const float *bias, F noise_exc,
                  F noise_inh, I now, const F *relaxation) {
-    F exc = _mm256_add_ps(load(state), noise_exc), inh = _mm256_add_ps(load(state + G_INH * ROW), noise_inh);
+    F exc = load(state), inh = load(state + G_INH * ROW);
     F v = load(state + V * ROW);
     F x = _mm256_add_ps(_mm256_add_ps(load(constant + LEAK * ROW), exc), inh);
     F n = _mm256_fmadd_ps(load(constant + E_EXC * ROW), exc, load(bias));
@@ -72,8 +70,8 @@ inline F advance(float *state, const int32_t *free_at, const float *constant, co
     F phi = relaxation[DEGREE];
     for (int k = DEGREE - 1; k >= 0; --k) phi = _mm256_fmadd_ps(phi, x, relaxation[k]);
     v = _mm256_fmadd_ps(phi, _mm256_sub_ps(n, _mm256_mul_ps(x, v)), v);
-    store(state, _mm256_mul_ps(exc, load(constant + DECAY_EXC * ROW)));
-    store(state + G_INH * ROW, _mm256_mul_ps(inh, load(constant + DECAY_INH * ROW)));
+    store(state, _mm256_fmadd_ps(exc, load(constant + DECAY_EXC * ROW), noise_exc));
+    store(state + G_INH * ROW, _mm256_fmadd_ps(inh, load(constant + DECAY_INH * ROW), noise_inh));
     I held = _mm256_cmpgt_epi32(load(free_at), now);
     v = _mm256_blendv_ps(v, load(constant + RESET * ROW), _mm256_castsi256_ps(held));
     store(state + V * ROW, v);
@@ -84,26 +82,23 @@ inline F advance(float *state, const int32_t *free_at, const float *constant, co
 inline int step_rows(const Tables &t, const Block &b, Generator &generator, int rows, I now, const F *relaxation) {
     int count = 0;
     const float *__restrict constant = t.parameters, *__restrict bias = t.bias, *__restrict jumps = t.jumps;
-    const int32_t *__restrict thresholds = t.thresholds, *__restrict free_at = b.free_at;
+    const int32_t *__restrict free_at = b.free_at;
     float *__restrict state = b.dynamics;
-    int32_t *__restrict spiking = b.spiking;
+    int64_t *__restrict spiking = b.spiking;
     const int64_t parameter_stride = t.parameter_stride, noise_stride = t.noise_stride;
     Generator g = generator;
     for (int row = 0; row < rows; ++row) {
         I word = g.next();
-        F low = advance(state, free_at, constant, bias, noise(word, thresholds, jumps),
-                        noise(_mm256_slli_epi32(word, 8), thresholds + LEVELS * ROW, jumps + LEVELS * ROW), now,
-                        relaxation);
-        F high = advance(
-            state + LANES, free_at + LANES, constant + LANES, bias + LANES,
-            noise(_mm256_slli_epi32(word, 16), thresholds + LANES, jumps + LANES),
-            noise(_mm256_slli_epi32(word, 24), thresholds + LEVELS * ROW + LANES, jumps + LEVELS * ROW + LANES), now,
-            relaxation);
+        F low = advance(state, free_at, constant, bias, noise(_mm256_srli_epi32(word, 29), jumps),
+                        noise(_mm256_srli_epi32(word, 26), jumps + LANES), now, relaxation);
+        F high = advance(state + LANES, free_at + LANES, constant + LANES, bias + LANES,
+                         noise(_mm256_srli_epi32(word, 23), jumps),
+                         noise(_mm256_srli_epi32(word, 20), jumps + LANES), now, relaxation);
         int spiked = (_mm256_movemask_ps(low) | _mm256_movemask_ps(high) << LANES) ^ 0xFFFF;
-        spiking[count] = row << ROW | spiked;
+        spiking[count] = int64_t(row) << ROW | spiked;
         count += spiked != 0;
         state += FIELDS * ROW, free_at += ROW, bias += ROW;
-        constant += parameter_stride, jumps += noise_stride, thresholds += noise_stride;
+        constant += parameter_stride, jumps += noise_stride;
     }
     generator = g;
     return count;
@@ -114,18 +109,19 @@ inline float renew(const Tables &t, const Block &b, int step, int neuron, int re
     return t.renewal[interval < t.renewal_length ? interval : t.renewal_length - 1];
 }
 
-inline F with_spike(F &negative, F positive, const float *weights, F increment) {
-    F w = load(weights);
+inline F with_spike(F &negative, F positive, const int16_t *weights, F increment) {
+    __m128i shorts = _mm_loadu_si128(reinterpret_cast<const __m128i *>(weights));
+    F w = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(shorts));
     negative = _mm256_fmadd_ps(increment, w, negative);
     return _mm256_fmadd_ps(increment, _mm256_max_ps(w, _mm256_setzero_ps()), positive);
 }
 
 template <int SPIKES>
 inline void deliver(const Tables &t, const Block &b, int rows, int entry) {
-    const float *__restrict weights[SPIKES];
+    const int16_t *__restrict weights[SPIKES];
     F increments[SPIKES];
     for (int i = 0; i < SPIKES; ++i) {
-        weights[i] = t.weights + int64_t(b.sources[entry + i]) * rows * ROW;
+        weights[i] = static_cast<const int16_t *>(t.weights) + int64_t(b.sources[entry + i]) * rows * ROW;
         increments[i] = _mm256_set1_ps(b.increments[entry + i]);
     }
     float *__restrict state = b.dynamics;
@@ -169,7 +165,7 @@ void run(int64_t steps, int64_t slot, int64_t slots, int rows, const Tables &t, 
 extern "C" void chain_lanes(int64_t steps, int64_t first_slot, int64_t slots, int64_t units, const Tables &t, Block &b) {
     auto spikes = [&](int step, int count, int64_t slot) {
         for (int i = 0; i < count; ++i) {
-            int unit = b.spiking[i] >> ROW, spiked = b.spiking[i] & 0xFFFF;
+            int unit = int(b.spiking[i] >> ROW), spiked = b.spiking[i] & 0xFFFF;
             int64_t entry = slot * units + i;
             b.sources[entry] = unit << 2 | ((spiked & 0xFF) == 0) << 1 | (spiked > 0xFF);
             for (; spiked; spiked &= spiked - 1) {
@@ -182,6 +178,7 @@ extern "C" void chain_lanes(int64_t steps, int64_t first_slot, int64_t slots, in
         }
         return count;
     };
+    auto weights = static_cast<const float *>(t.weights);
     auto arrivals = [&](int64_t slot) {
         for (int64_t entry = slot * units; entry < slot * units + b.arriving[slot]; ++entry) {
             int source = b.sources[entry];
@@ -191,7 +188,7 @@ extern "C" void chain_lanes(int64_t steps, int64_t first_slot, int64_t slots, in
                 store(at, _mm256_setzero_ps());
                 for (int k = t.connections[source >> 2]; k < t.connections[(source >> 2) + 1]; ++k) {
                     float *g = b.dynamics + t.targets[k] + half * LANES;
-                    store(g, _mm256_fmadd_ps(increment, _mm256_set1_ps(t.weights[k]), load(g)));
+                    store(g, _mm256_fmadd_ps(increment, _mm256_set1_ps(weights[k]), load(g)));
                 }
             }
         }
@@ -209,11 +206,11 @@ extern "C" void unit_lanes(int64_t steps, int64_t first_slot, int64_t slots, int
     auto spikes = [&](int step, int count, int64_t slot) {
         int64_t entry = slot * units;
         for (int i = 0; i < count; ++i) {
-            int row = b.spiking[i] >> ROW;
+            int row = int(b.spiking[i] >> ROW);
             for (int spiked = b.spiking[i] & 0xFFFF; spiked; spiked &= spiked - 1) {
                 int lane = __builtin_ctz(spiked), unit = row * ROW + lane;
                 b.sources[entry] = unit;
-                b.increments[entry++] = renew(t, b, step, unit, t.refractory[unit]);
+                b.increments[entry++] = renew(t, b, step, unit, t.refractory[unit]) * t.scales[unit];
                 b.free_at[unit] = step + t.refractory[unit];
                 b.dynamics[(row * FIELDS + V) * ROW + lane] =
                     t.parameters[row * t.parameter_stride + RESET * ROW + lane];

@@ -49,6 +49,7 @@ from boltzspike.pipeline import (
 from boltzspike.posterior import PosteriorResult
 from boltzspike.result import Reference, Result
 from boltzspike.samples import Record
+from boltzspike.theory.membrane import effective_currents
 from boltzspike.translation import Translation, translate
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "compile_bayes",
     "design",
     "design_synapse",
+    "effective_currents",
     "export",
     "networks",
     "presets",

@@ -5,7 +5,7 @@ vector is a type of its own and each operation is one LLVM instruction on ``<8 x
 ``<8 x i1>``. LLVM lowers them to whatever the CPU has (one AVX register, two of SSE or NEON, half of
 AVX-512), so nothing here is particular to a CPU. Outside compiled functions these names can't be called.
 
-- ``Float32x8``: ``+ - *``, ``< >=``, ``fmuladd``, ``maximum``, ``select``,
+- ``Float32x8``: ``load_int16``, ``+ - *``, ``< >=``, ``fmuladd``, ``maximum``, ``select``,
   ``negative``, ``as_int32`` (rounds towards zero)
 - ``Int32x8``: ``+ - *`` (they wrap), ``multiply_high`` (unsigned), ``& | ^ <<`` and ``>>`` (fills with zeros),
   ``< >`` (signed), ``select``, ``as_float32``, ``reinterpret_float32``
@@ -152,6 +152,21 @@ def load(typingctx, array, index):
 
 
 @intrinsic(prefer_literal=False)
+def load_int16(typingctx, array, index):
+    """Return ``array[index : index + 8]`` of a flat int16 array as float32; bounds are not checked."""
+    flat = isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
+    if not flat or array.dtype != types.int16 or not isinstance(index, types.Integer):
+        return None
+
+    def emit(context, builder, sig, args):
+        short = ir.VectorType(ir.IntType(16), LANES)
+        address = builder.bitcast(_address(context, builder, sig.args[0], *args), short.as_pointer())
+        return builder.sitofp(builder.load(address, align=2, typ=short), float32x8.llvm)
+
+    return float32x8(array, types.int64), emit
+
+
+@intrinsic(prefer_literal=False)
 def store(typingctx, array, index, value):
     """Do ``array[index : index + 8] = value``; bounds are not checked."""
     if _vector_of(array) is not value or not isinstance(value, Vector) or not isinstance(index, types.Integer):
@@ -206,6 +221,31 @@ def maximum(typingctx, a, b):
         return builder.select(builder.fcmp_ordered(">", *args), *args)
 
     return float32x8(a, b), emit
+
+
+@intrinsic
+def pick(typingctx, table, index):
+    """Return in each lane the element of ``table`` (eight lanes) that the three lowest bits of ``index`` name."""
+    if table != float32x8 or index != int32x8:
+        return None
+
+    def emit(context, builder, sig, args):
+        if _host_has("avx2"):
+            kind = ir.FunctionType(float32x8.llvm, [float32x8.llvm, int32x8.llvm])
+            return builder.call(get_or_insert_function(builder.module, kind, "llvm.x86.avx2.permps"), args)
+        lanes = [ir.Constant(ir.IntType(32), i) for i in range(LANES)]
+        index = builder.and_(args[1], ir.Constant(int32x8.llvm, [LANES - 1] * LANES))
+        picked = ir.Constant(float32x8.llvm, ir.Undefined)
+        for lane in lanes:
+            element = builder.extract_element(args[0], builder.extract_element(index, lane))
+            picked = builder.insert_element(picked, element, lane)
+        return picked
+
+    return float32x8(table, index), emit
+
+
+def _host_has(feature: str) -> bool:
+    return bool(llvm.get_host_cpu_features().get(feature, False))
 
 
 @intrinsic

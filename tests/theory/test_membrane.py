@@ -6,7 +6,7 @@ from scipy.integrate import quad, trapezoid
 
 import boltzspike as bs
 from boltzspike.model.presets import S5a
-from boltzspike.theory.membrane import free_autocorrelation, leverage, membrane_statistics
+from boltzspike.theory.membrane import effective_currents, free_autocorrelation, leverage, membrane_statistics
 from boltzspike.theory.psp import psp
 
 
@@ -19,6 +19,31 @@ def test_tau_eff_and_sigma_are_those_of_the_published_table(name, tau_eff, sigma
     statistics = membrane_statistics(preset.neuron, preset.background)
     assert statistics.tau_eff == pytest.approx(tau_eff, rel=1e-3)
     assert statistics.sigma == pytest.approx(sigma, rel=1e-3)
+
+
+def test_effective_currents_keep_what_the_mean_conductance_sets():
+    neuron = dataclasses.replace(bs.presets.S1.neuron, v_rest=-49.0, tau_syn_inh=6.0, i_offset=0.02)
+    background = bs.PoissonBackground(rates=[2000.0, 900.0], weights=[0.001, -0.002])
+    full = membrane_statistics(neuron, background)
+    currents = membrane_statistics(*effective_currents(neuron, background))
+    for name in ("mu", "sigma", "g_tot", "tau_eff", "tau_syn"):
+        assert getattr(currents, name) == pytest.approx(getattr(full, name), rel=1e-12), name
+
+
+@pytest.mark.parametrize("v_rest", [-52.5, -50.6, -48.5])
+def test_effective_currents_respond_as_the_conductances_do(v_rest):
+    """The density solver of each: in the high-conductance state the fluctuations of G move p by less than .001."""
+    preset = bs.presets.S1
+    neuron = dataclasses.replace(preset.neuron, v_rest=v_rest)
+    currents, background = effective_currents(neuron, preset.background)
+    p = bs.response(neuron, preset.background, v_rest=[neuron.v_rest]).p
+    assert bs.response(currents, background, v_rest=[currents.v_rest]).p == pytest.approx(p, abs=1e-3)
+    assert 0.02 < p[0] < 0.98
+
+
+def test_effective_currents_are_of_conductances():
+    with pytest.raises(bs.UnsupportedFeature, match="conductance-based neurons"):
+        effective_currents(S5a.neuron, S5a.background)
 
 
 def test_the_free_variance_is_that_of_campbells_theorem():

@@ -34,6 +34,9 @@ def calibrate(
     control: ControlOption = None,
     method: Annotated[str, typer.Option(help="density, burst (theories) or simulation.")] = "density",
     points: Annotated[int, typer.Option(help="Points of the response curve.")] = 21,
+    currents: Annotated[
+        bool, typer.Option("--effective-currents", help="Of the current-based neuron with the mean conductance.")
+    ] = False,
     network: Annotated[
         bool, typer.Option("--network", help="Learn the translation rule from small networks.")
     ] = False,
@@ -54,11 +57,14 @@ def calibrate(
 
     from boltzspike import pipeline
     from boltzspike.files import check_writable
+    from boltzspike.theory.membrane import effective_currents
 
     if output is not None:
         check_writable(output, force=force)
     check_picture(plot, force=force)
     cell, background, chosen = read_neuron(neuron, control)
+    if currents:
+        cell, background = effective_currents(cell, background)
     calibration = pipeline.calibrate(
         cell, background, control=chosen, method=method, points=points, duration=parse_time(duration, "duration"),
         chains=chains, seed=seed, dt=dt, engine=engine, threads=threads,

@@ -21,7 +21,7 @@ import numpy as np
 from boltzspike.errors import UnsupportedFeature
 from boltzspike.model.background import PoissonBackground, synaptic_shares
 from boltzspike.model.description import Array
-from boltzspike.model.neuron import LIF, Neuron
+from boltzspike.model.neuron import LIF, CurrentLIF, Neuron
 from boltzspike.units import per_ms
 
 
@@ -85,6 +85,47 @@ def membrane_statistics(neuron: Neuron, background: PoissonBackground) -> Membra
         tau_eff=tau_eff,
         tau_syn=float(np.sum(variance * tau)) / total if total > 0 else float(np.mean(tau)) if len(tau) else 0.0,
     )
+
+
+def effective_currents(neuron: LIF, background: PoissonBackground) -> tuple[CurrentLIF, PoissonBackground]:
+    """Return the current-based neuron, and its background, that a conductance-based one is with G at its mean.
+
+    ``c_m dv/dt = S - <G> v`` with S as it is: jumps are measured at threshold, so mu, sigma and tau_eff stay.
+    What is lost are the fluctuations of G, which are small in the high-conductance state. Its control is its own
+    ``v_rest``: it wants a calibration of its own.
+
+    Raises
+    ------
+    UnsupportedFeature
+        The neuron is current-based already.
+
+    Examples
+    --------
+    >>> from boltzspike.model import presets
+    >>> neuron, background = effective_currents(presets.S1.neuron, presets.S1.background)
+    >>> f"tau_m = {neuron.tau_m:.3f} ms, weights {background.weights} nA"
+    'tau_m = 0.769 ms, weights [ 0.05 -0.05] nA'
+    """
+    if not isinstance(neuron, LIF):
+        raise UnsupportedFeature(
+            f"effective_currents: supports conductance-based neurons (LIF), got a {type(neuron).__name__}"
+        )
+    statistics = membrane_statistics(neuron, background)
+    _, a, _, _ = jumps(neuron, background)
+    currents = CurrentLIF(
+        c_m=neuron.c_m,
+        tau_m=statistics.tau_eff,
+        v_rest=neuron.v_thresh + neuron.g_l / statistics.g_tot * (neuron.v_rest - neuron.v_thresh),
+        v_reset=neuron.v_reset,
+        v_thresh=neuron.v_thresh,
+        tau_refrac=neuron.tau_refrac,
+        tau_syn_exc=neuron.tau_syn_exc,
+        tau_syn_inh=neuron.tau_syn_inh,
+        i_offset=neuron.i_offset,
+        kernel=neuron.kernel,
+        refractory=neuron.refractory,
+    )
+    return currents, PoissonBackground(rates=background.rates, weights=a.tolist())
 
 
 def _kernel_area(neuron: Neuron, tau: Array) -> Array:

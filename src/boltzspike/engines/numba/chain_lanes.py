@@ -8,16 +8,28 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from boltzspike.engines.numba.row import FIELDS, RESET, ROW, V, advance, noise, sfc32
+from boltzspike.engines.numba.row import (
+    ALL_BELOW,
+    FIELDS,
+    RESET,
+    ROW,
+    ROW_SHIFT,
+    V,
+    load_generator,
+    load_relaxation,
+    next_lane,
+    step_rows,
+    store_generator,
+)
 from boltzspike.engines.numba.versions import KERNEL_VERSION
-from boltzspike.simd import LANES, bits, broadcast, fmuladd, load, negative, store, trailing_zeros
+from boltzspike.simd import LANES, broadcast, fmuladd, load, store
 
-ALL_BELOW, LOW_HALF = 2**ROW - 1, 2**LANES - 1
+LOW_HALF = 2**LANES - 1
 
 
 @cache
 def chain_lanes_kernel(
-    *, conductance: bool, levels: int, packed: bool, degree: int, version: int = KERNEL_VERSION
+    *, conductance: bool, levels: int, bits_a_draw: int, degree: int, version: int = KERNEL_VERSION
 ) -> Any:
     """Return the compiled kernel for one setting of its constants.
 
@@ -40,59 +52,27 @@ def chain_lanes_kernel(
         """Advance sixteen chains; return the number of spikes kept."""
         dynamics, free_at = block.dynamics, block.free_at
         arriving, sources, increments, spiking = block.arriving, block.sources, block.increments, block.spiking
-        relaxation = (
-            broadcast(tables.relaxation[0]), broadcast(tables.relaxation[1]),
-            broadcast(tables.relaxation[2]), broadcast(tables.relaxation[3]),
-        )  # fmt: skip
-        a, b = load(block.generator, 0), load(block.generator, LANES)
-        c, counter = load(block.generator, 2 * LANES), load(block.generator, 3 * LANES)
+        relaxation = load_relaxation(tables)
+        generator = load_generator(block)
         keep_spikes = len(output.spike_step) > 0
         chains, kept, draw, until_draw = output.states.shape[0], 0, 0, output.until_draw
         slot = first_slot
         nothing = broadcast(np.float32(0.0))
         for step in range(steps):
             now = broadcast(np.int32(step))
-            count = 0
-            for unit in range(units):
-                at, lane_at = unit * FIELDS * ROW, unit * ROW
-                constant = unit * tables.parameter_stride
-                exc = unit * tables.noise_stride
-                inh = exc + levels * ROW
-                word, a, b, c, counter = sfc32(a, b, c, counter)
-                if packed:
-                    words = word, word << 8, word << 16, word << 24
-                else:
-                    word_1, a, b, c, counter = sfc32(a, b, c, counter)
-                    word_2, a, b, c, counter = sfc32(a, b, c, counter)
-                    word_3, a, b, c, counter = sfc32(a, b, c, counter)
-                    words = word, word_1, word_2, word_3
-                v_low = advance(
-                    block, at, lane_at, tables, constant, lane_at,
-                    noise(words[0], tables.thresholds, tables.jumps, exc, levels),
-                    noise(words[1], tables.thresholds, tables.jumps, inh, levels),
-                    now, relaxation, conductance, degree,
-                )  # fmt: skip
-                v_high = advance(
-                    block, at + LANES, lane_at + LANES, tables, constant + LANES, lane_at + LANES,
-                    noise(words[2], tables.thresholds, tables.jumps, exc + LANES, levels),
-                    noise(words[3], tables.thresholds, tables.jumps, inh + LANES, levels),
-                    now, relaxation, conductance, degree,
-                )  # fmt: skip
-                # no branch: it would be guessed wrong at every spike
-                spiked = (bits(negative(v_low)) | bits(negative(v_high)) << LANES) ^ ALL_BELOW
-                spiking[count] = unit << ROW | spiked
-                count += spiked != 0
+            count, generator = step_rows(
+                units, block, tables, generator, now, relaxation, conductance, levels, bits_a_draw, degree
+            )
 
             first = slot * units
             for i in range(count):
-                unit, spiked, entry = spiking[i] >> ROW, spiking[i] & ALL_BELOW, first + i
+                unit, spiked, entry = spiking[i] >> ROW_SHIFT, spiking[i] & ALL_BELOW, first + i
                 # nearly always one half of the row
                 first_half, last_half = int(spiked & LOW_HALF == 0), int(spiked > LOW_HALF)
                 sources[entry] = unit << 2 | first_half << 1 | last_half
                 refractory = tables.refractory[unit]
                 while spiked:
-                    lane = trailing_zeros(spiked)
-                    spiked &= spiked - 1
+                    lane, spiked = next_lane(spiked)
                     neuron = unit * ROW + lane
                     interval = min(step - free_at[neuron] + refractory, tables.renewal_length - 1)
                     for trace in range(traces):
@@ -134,10 +114,7 @@ def chain_lanes_kernel(
                 draw += 1
                 until_draw = output.every
 
-        store(block.generator, 0, a)
-        store(block.generator, LANES, b)
-        store(block.generator, 2 * LANES, c)
-        store(block.generator, 3 * LANES, counter)
+        store_generator(block, generator)
         return kept, version
 
     return run_block

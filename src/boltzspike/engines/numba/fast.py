@@ -18,7 +18,7 @@ from boltzspike import streams
 from boltzspike.engines.numba.chain_lanes import chain_lanes_kernel
 from boltzspike.engines.numba.gather import PassGatherer
 from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, ROW, Block, Output, Tables, V
-from boltzspike.engines.numba.scaled import Layout, layout_of, scale, unsupported
+from boltzspike.engines.numba.scaled import Layout, aligned, layout_of, scale, unsupported
 from boltzspike.engines.numba.unit_lanes import unit_lanes_kernel
 from boltzspike.engines.start import LONG_AGO, start
 from boltzspike.gathered import JointOccupancy
@@ -80,7 +80,7 @@ class FastRunner:
         constants = {
             "conductance": program.conductance_based,
             "levels": scaled.noise.levels,
-            "packed": scaled.noise.packed,
+            "bits_a_draw": scaled.noise.bits_a_draw,
             "degree": scaled.degree,
         }
         if layout == "chains":
@@ -121,8 +121,8 @@ class FastRunner:
         for level, sign in ((begin.excitation, 1), (begin.inhibition, -1)):
             np.add.at(level, (chain, target[synapse]), np.maximum(sign * weight[synapse], 0))
         values = np.empty((rest.chains, FIELDS, n))
-        values[:, G_EXC] = begin.excitation * scaled.unit[0] - scaled.constant[0]
-        values[:, G_INH] = begin.inhibition * scaled.unit[1] - scaled.constant[1]
+        values[:, G_EXC] = begin.excitation * scaled.unit[0] - scaled.offset[0]
+        values[:, G_INH] = begin.inhibition * scaled.unit[1] - scaled.offset[1]
         values[:, V] = begin.v - p.v_thresh
         if chains_layout:
             padded = np.pad(values, [(0, -rest.chains % ROW), (0, 0), (0, 0)], mode="edge")
@@ -202,14 +202,14 @@ class FastRunner:
         after = replace(
             state,
             step=state.step + steps,
-            dynamics=_aligned(state.dynamics),
+            dynamics=aligned(state.dynamics),
             generator=state.generator.copy(),
             arriving=state.arriving.copy(),
             sources=state.sources.copy(),
-            increments=state.increments.copy(),
+            increments=aligned(state.increments),
         )
         tables = self._enter_segment(state.step, after.dynamics)
-        free_at = self._free_at(state)
+        free_at = aligned(self._free_at(state))
         free_before = free_at.copy()
         blocks = len(free_at)
         every = record.draws_every
@@ -227,7 +227,7 @@ class FastRunner:
                 after.arriving[b],
                 after.sources[b],
                 after.increments[b],
-                np.zeros(scaled.rows + 1, dtype=np.int32),
+                np.zeros(scaled.rows + 1, dtype=np.int64),
             )
             output = Output(
                 states[b * together : (b + 1) * together],
@@ -319,12 +319,3 @@ def _generators(seed: int, blocks: int, layout: Layout) -> Array:
     state = np.stack(words, axis=1)
     state[:, 3] = 1
     return state.astype(np.uint32).view(np.int32).reshape(blocks, 4 * LANES)
-
-
-def _aligned(blocks: Array) -> Array:
-    """Copy to memory that starts on a cache line; a block is a whole number of lines."""
-    spare = np.empty(blocks.size + 16, dtype=blocks.dtype)
-    start = -spare.ctypes.data % 64 // blocks.itemsize
-    copy = spare[start : start + blocks.size].reshape(blocks.shape)
-    copy[:] = blocks
-    return copy

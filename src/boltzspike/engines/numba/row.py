@@ -19,10 +19,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from boltzspike.simd import LANES, broadcast, fmuladd, load, select, store
+from boltzspike.simd import LANES, bits, broadcast, fmuladd, load, negative, pick, select, store, trailing_zeros
 
 Array = np.ndarray
 ROW = 2 * LANES
+HIGH_HALF, ROW_SHIFT = 16, 32
+ALL_BELOW = 0xFF00FF
+"""The lanes of a row as bits: those of the upper half apart, else LLVM joins the masks of halves by shuffles."""
+PICKED = 0
+"""Thresholds of a law that is a table of eight values, each as likely."""
 G_EXC, G_INH, V, FIELDS = 0, 1, 2, 3
 E_EXC, E_INH, LEAK, RESET, DECAY_EXC, DECAY_INH, PARAMETERS = 0, 1, 2, 3, 4, 5, 6
 """Rows of ``Tables.parameters``. LEAK is g_l dt/c_m, of current-based neurons the decay factor of v."""
@@ -51,7 +56,10 @@ class Tables(NamedTuple):
     targets: Array
     """Chain lanes: int32 [connection], where the conductance of the target lies in the block's state."""
     weights: Array
-    """float32, chain lanes: [connection]; unit lanes: [source][target], the sign says which synapse."""
+    """Chain lanes: float32 [connection]. Unit lanes: int16 [source][target], in units of ``scales``; the sign says
+    which synapse."""
+    scales: Array
+    """Unit lanes: float32 [source]."""
     connections: Array
     """Chain lanes: int32 [source * traces + trace], the first connection of each."""
 
@@ -73,7 +81,8 @@ class Block(NamedTuple):
     increments: Array
     """float32 [slot][entry][trace]: what it adds to its traces; chain lanes: [slot][entry][trace][16]."""
     spiking: Array
-    """int32 [row + 1], scratch: row << 16 | the lanes that spike in this step, of the rows where one does."""
+    """int64 [row + 1], scratch: row << 32 | the lanes that spike in this step, of the rows where one does; the
+    upper half of the lanes from bit 16."""
 
 
 class Output(NamedTuple):
@@ -92,21 +101,40 @@ class Output(NamedTuple):
 
 
 @njit(forceinline=True)
-def sfc32(a, b, c, counter):
+def sfc32(generator):
     """Advance the generator of each lane: Chris Doty-Humphrey's sfc32, eleven instructions for eight words."""
+    a, b, c, counter = generator
     word = a + b + counter
-    return (
-        word,
-        b ^ (b >> 9),
-        c + (c << 3),
-        ((c << 21) | (c >> 11)) + word,
-        counter + broadcast(np.int32(1)),
-    )
+    turned = (c << 21) | (c >> 11)
+    return word, (b ^ (b >> 9), c + (c << 3), turned + word, counter + broadcast(np.int32(1)))
+
+
+@njit(forceinline=True)
+def load_generator(block):
+    """Return the generator of each lane."""
+    state = block.generator
+    return load(state, 0), load(state, LANES), load(state, 2 * LANES), load(state, 3 * LANES)
+
+
+@njit(forceinline=True)
+def store_generator(block, generator):
+    """Keep it for the next pass."""
+    for i in range(4):
+        store(block.generator, i * LANES, generator[i])
+
+
+@njit(forceinline=True)
+def load_relaxation(tables):
+    """Return the coefficients of the membrane's polynomial, constant first."""
+    c = tables.relaxation
+    return broadcast(c[0]), broadcast(c[1]), broadcast(c[2]), broadcast(c[3])
 
 
 @njit(forceinline=True)
 def noise(word, thresholds, jumps, at, levels):
-    """Return what the background adds in this step, its constant part aside."""
+    """Return what the background adds in a step, its constant part aside."""
+    if levels == PICKED:
+        return pick(load(jumps, at), word)
     none = broadcast(np.float32(0.0))
     total = select(word < load(thresholds, at), load(jumps, at), none)
     for k in range(1, levels):
@@ -125,8 +153,9 @@ def advance(
     """
     dynamics, parameters = block.dynamics, tables.parameters
     c0, c1, c2, c3 = relaxation
-    g_exc = load(dynamics, at) + noise_exc
-    g_inh = load(dynamics, at + G_INH * ROW) + noise_inh
+    # the arrivals of this step are there already: what they are is known long before they are needed
+    g_exc = load(dynamics, at)
+    g_inh = load(dynamics, at + G_INH * ROW)
     v = load(dynamics, at + V * ROW)
     bias, leak = load(tables.bias, bias_at), load(parameters, constant + LEAK * ROW)
     if conductance:
@@ -139,8 +168,64 @@ def advance(
         v = fmuladd(phi, n - x * v, v)
     else:
         v = fmuladd(leak, v, bias + (g_exc - g_inh))
-    store(dynamics, at, g_exc * load(parameters, constant + DECAY_EXC * ROW))
-    store(dynamics, at + G_INH * ROW, g_inh * load(parameters, constant + DECAY_INH * ROW))
+    store(dynamics, at, fmuladd(g_exc, load(parameters, constant + DECAY_EXC * ROW), noise_exc))
+    store(dynamics, at + G_INH * ROW, fmuladd(g_inh, load(parameters, constant + DECAY_INH * ROW), noise_inh))
     v = select(load(block.free_at, free_at) > now, load(parameters, constant + RESET * ROW), v)
     store(dynamics, at + V * ROW, v)
     return v
+
+
+@njit(forceinline=True)
+def step_row(row, words, block, tables, now, relaxation, conductance, levels, degree):
+    """Step sixteen neurons with a random word for each half and synapse; return the lanes that spike, as bits."""
+    at, lane_at = row * FIELDS * ROW, row * ROW
+    constant, exc = row * tables.parameter_stride, row * tables.noise_stride
+    # a table is the same for all lanes
+    inh, half = (exc + LANES, 0) if levels == PICKED else (exc + levels * ROW, LANES)
+    v_low = advance(
+        block, at, lane_at, tables, constant, lane_at,
+        noise(words[0], tables.thresholds, tables.jumps, exc, levels),
+        noise(words[1], tables.thresholds, tables.jumps, inh, levels),
+        now, relaxation, conductance, degree,
+    )  # fmt: skip
+    v_high = advance(
+        block, at + LANES, lane_at + LANES, tables, constant + LANES, lane_at + LANES,
+        noise(words[2], tables.thresholds, tables.jumps, exc + half, levels),
+        noise(words[3], tables.thresholds, tables.jumps, inh + half, levels),
+        now, relaxation, conductance, degree,
+    )  # fmt: skip
+    return (bits(negative(v_low)) | bits(negative(v_high)) << HIGH_HALF) ^ ALL_BELOW
+
+
+@njit(forceinline=True)
+def next_lane(spiked):
+    """Return the first lane that spikes, and the lanes after it."""
+    bit = trailing_zeros(spiked)
+    return bit - (bit >> 4 << 3), spiked & spiked - 1
+
+
+@njit(forceinline=True)
+def note(spiking, count, row, spiked):
+    """Note the lanes of a row that spike; without a branch, which would be guessed wrong at every spike."""
+    spiking[count] = row << ROW_SHIFT | spiked
+    return count + np.uintp(spiked != 0)
+
+
+@njit(forceinline=True)
+def step_rows(rows, block, tables, generator, now, relaxation, conductance, levels, bits_a_draw, degree):
+    """Step all rows; return how many hold a spike, which ``block.spiking`` lists, and the generator."""
+    spiking, count = block.spiking, np.uintp(0)  # unsigned: no index counts from the end
+    for row in range(rows):
+        word, generator = sfc32(generator)
+        if bits_a_draw == 3:
+            words = word >> 29, word >> 26, word >> 23, word >> 20
+        elif bits_a_draw == 8:
+            words = word, word << 8, word << 16, word << 24
+        else:
+            second, generator = sfc32(generator)
+            third, generator = sfc32(generator)
+            fourth, generator = sfc32(generator)
+            words = word, second, third, fourth
+        spiked = step_row(row, words, block, tables, now, relaxation, conductance, levels, degree)
+        count = note(spiking, count, row, spiked)
+    return np.int64(count), generator

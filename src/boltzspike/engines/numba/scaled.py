@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from boltzspike.engines.numba.noise import Noise, background_noise
-from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, PARAMETERS, ROW, Tables, V
+from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, PARAMETERS, PICKED, ROW, Tables, V
 from boltzspike.program import FREE, Program, positive
 
 Array = np.ndarray
@@ -46,8 +46,9 @@ class ScaledProgram:
     """float32 (rows, FIELDS, 16): state before the first step."""
     unit: Array
     """(2, n): a conductance of 1 uS, or a current of 1 nA, in the kernel's units."""
-    constant: Array
-    """(2, n): what of the background lies in leak and bias before the arrivals of a step, in these units."""
+    offset: Array
+    """(2, n): what of the background lies in leak and bias, less the mean arrivals of a step, in these units: a
+    state in the kernel is that before the arrivals, less this. So the first step gets its mean background."""
     tables: Tables
     biases: Array
     """float32 (segments, ...): ``Tables.bias`` in each segment of the program's courses."""
@@ -80,7 +81,8 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     """Scale a program; ``law`` names the background's law, ``None`` chooses it (``noise.py``)."""
     p = program
     n = p.n_units
-    noise = background_noise(p, law)
+    # lanes that are units would need a table each
+    noise = background_noise(p, law, tables=layout == "chains" or _one_background(p))
 
     leak = p.g_l * p.dt / p.c_m
     gain = p.dt / p.c_m
@@ -107,11 +109,13 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     )
     drive = np.where(clamp == FREE, drive + gain * current, np.where(clamp == 1, _CLAMP_DRIVE, -_CLAMP_DRIVE))
 
-    # as in the reference engine before the arrivals of step 0; the constant part has decayed by a step
+    # as in the reference engine before the arrivals of step 0, which the kernel holds after them
     source = np.stack([np.maximum(p.background_weights, 0), np.maximum(-p.background_weights, 0)])
-    mean = tau_syn * (p.background_rates * source).sum(axis=2)
+    arrivals = (p.background_rates * source).sum(axis=2)
+    offset = constant - p.dt * arrivals * unit
+    mean = tau_syn * arrivals
     start = np.empty((FIELDS, n))
-    start[[G_EXC, G_INH]] = mean * unit - decay * constant
+    start[[G_EXC, G_INH]] = mean * unit - offset
     start[V] = p.v_reset - p.v_thresh
 
     biases = np.stack([_flat(_by_row(values, layout), np.float32) for values in drive])
@@ -119,12 +123,9 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     parameters = np.concatenate([reversal, leak[None], (p.v_reset - p.v_thresh)[None], decay])
     assert len(parameters) == PARAMETERS
     parameters_by_row, parameter_stride = _shared(_by_row(parameters, layout))
-    # thresholds and jumps share one stride: they are alike where both are
-    jumps = (noise.jumps.transpose(1, 2, 0) * unit[:, None, :]).reshape(2 * noise.levels, n)
-    thresholds = noise.thresholds().transpose(1, 2, 0).reshape(2 * noise.levels, n)
-    drawn, drawn_stride = _shared(_by_row(np.stack([thresholds.astype(float), jumps]), layout))
+    thresholds, jumps, noise_stride = _drawn(noise, unit, layout)
     renewal, trace_of = _renewal(p, tau_syn)
-    targets, weights, connections = _connections(p, layout, unit, trace_of, rows)
+    targets, weights, connections, scales = _connections(p, layout, unit, trace_of, rows)
     return ScaledProgram(
         layout=layout,
         rows=rows,
@@ -132,16 +133,16 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
         degree=len(polynomial) - 1,
         noise=noise,
         unit=unit,
-        constant=decay * constant,
+        offset=offset,
         biases=biases,
         start=np.ascontiguousarray(np.broadcast_to(_by_row(start, layout), (rows, FIELDS, ROW)), np.float32),
         tables=Tables(
             parameters=_flat(parameters_by_row, np.float32),
             parameter_stride=parameter_stride,
             bias=biases[0],
-            thresholds=_flat(drawn[:, 0], np.int32),
-            jumps=_flat(drawn[:, 1], np.float32),
-            noise_stride=drawn_stride // 2,
+            thresholds=thresholds,
+            jumps=jumps,
+            noise_stride=noise_stride,
             relaxation=np.pad(polynomial, (0, 4 - len(polynomial))).astype(np.float32),
             refractory=p.refractory_steps.astype(np.int32),
             renewal=_flat(renewal, np.float32),
@@ -149,8 +150,29 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
             targets=targets,
             weights=weights,
             connections=connections,
+            scales=scales,
         ),
     )
+
+
+def _one_background(program: Program) -> bool:
+    """Tell whether the background is the same for all units, in the kernel's units too."""
+    p = program
+    shared = (p.background_rates, p.background_weights, p.tau_syn_exc, p.tau_syn_inh, p.c_m, p.g_l)
+    return all(np.all(values == values[:1]) for values in shared)
+
+
+def _drawn(noise: Noise, unit: Array, layout: Layout) -> tuple[Array, Array, int]:
+    """Return ``thresholds``, ``jumps`` and their stride: they are alike where both are."""
+    jumps = (noise.jumps.transpose(1, 2, 0) * unit[:, None, :]).reshape(-1, len(noise.jumps))
+    if noise.levels == PICKED:
+        alike = np.all(jumps == jumps[:, :1])
+        assert alike or layout == "chains", "a table of values is that of all lanes"
+        tables = jumps.T[:1] if alike else jumps.T
+        return np.zeros(0, np.int32), _flat(tables, np.float32), 0 if alike else tables.shape[1]
+    thresholds = noise.thresholds().transpose(1, 2, 0).reshape(-1, len(noise.jumps))
+    drawn, stride = _shared(_by_row(np.stack([thresholds.astype(float), jumps]), layout))
+    return _flat(drawn[:, 0], np.int32), _flat(drawn[:, 1], np.float32), stride // 2
 
 
 def _by_row(values: Array, layout: Layout) -> Array:
@@ -170,7 +192,16 @@ def _shared(rows: Array) -> tuple[Array, int]:
 
 
 def _flat(values: Array, dtype: type) -> Array:
-    return np.array(values, dtype=dtype, order="C").ravel()
+    return aligned(np.ascontiguousarray(values, dtype=dtype)).ravel()
+
+
+def aligned(values: Array) -> Array:
+    """Copy to memory that starts on a cache line: a vector that lies across two costs two loads."""
+    spare = np.empty(values.size + 64 // values.itemsize, dtype=values.dtype)
+    start = -spare.ctypes.data % 64 // values.itemsize
+    copy = spare[start : start + values.size].reshape(values.shape)
+    copy[:] = values
+    return copy
 
 
 def _renewal(program: Program, tau_syn: Array) -> tuple[Array, Array]:
@@ -193,14 +224,17 @@ def _renewal(program: Program, tau_syn: Array) -> tuple[Array, Array]:
 
 def _connections(
     program: Program, layout: Layout, unit: Array, trace_of: Array, rows: int
-) -> tuple[Array, Array, Array]:
-    """Return ``targets``, ``weights`` and ``connections`` of ``Tables``."""
+) -> tuple[Array, Array, Array, Array]:
+    """Return ``targets``, ``weights``, ``connections`` and ``scales`` of ``Tables``."""
     p, n = program, program.n_units
     if layout == "units":
-        dense = np.zeros((n, rows * ROW), dtype=np.float32)
-        dense[:, :n] = np.where(p.weights < 0, p.weights * unit[1][:, None], p.weights * unit[0][:, None]).T
+        weight = np.where(p.weights < 0, p.weights * unit[1][:, None], p.weights * unit[0][:, None])
+        largest = np.abs(weight).max(axis=0)
+        scales = np.where(largest > 0, largest, 1.0) / np.iinfo(np.int16).max
+        dense = np.zeros((n, rows * ROW), dtype=np.int16)
+        dense[:, :n] = np.round(weight / scales).T
         none = np.zeros(1, dtype=np.int32)
-        return none, dense.ravel(), none
+        return none, aligned(dense).ravel(), none, scales.astype(np.float32)
     traces = int(trace_of.max()) + 1
     target, source, weight, _ = p.synapses()
     synapse = (weight < 0).astype(np.int64)
@@ -211,6 +245,7 @@ def _connections(
         address[order].astype(np.int32),
         np.abs(weight * unit[synapse, target])[order].astype(np.float32),
         np.searchsorted(key[order], np.arange(n * traces + 1)).astype(np.int32),
+        np.zeros(1, dtype=np.float32),
     )
 
 

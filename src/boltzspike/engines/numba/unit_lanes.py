@@ -8,27 +8,36 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from boltzspike.engines.numba.row import FIELDS, G_INH, RESET, ROW, V, advance, noise, sfc32
+from boltzspike.engines.numba.row import (
+    ALL_BELOW,
+    FIELDS,
+    G_INH,
+    RESET,
+    ROW,
+    ROW_SHIFT,
+    V,
+    load_generator,
+    load_relaxation,
+    next_lane,
+    step_rows,
+    store_generator,
+)
 from boltzspike.engines.numba.versions import KERNEL_VERSION
 from boltzspike.simd import (
     LANES,
-    bits,
     broadcast,
     fmuladd,
     load,
+    load_int16,
     maximum,
-    negative,
     store,
-    trailing_zeros,
 )
-
-ALL_BELOW = 2**ROW - 1
 
 
 @njit(forceinline=True)
 def add_spike(sums, weights, at, exc, inh, one_trace):
     """Add one spike to the sums of eight targets: of exc max(w, 0), of inh max(w, 0) and of inh w."""
-    w = load(weights, at)
+    w = load_int16(weights, at)
     positive = maximum(w, broadcast(np.float32(0.0)))
     of_exc = fmuladd(exc, positive, sums[0])
     of_inh = of_exc if one_trace else fmuladd(inh, positive, sums[1])
@@ -45,7 +54,13 @@ def deliver(dynamics, at, sums):
 
 @cache
 def unit_lanes_kernel(
-    *, conductance: bool, levels: int, packed: bool, degree: int, one_trace: bool, version: int = KERNEL_VERSION
+    *,
+    conductance: bool,
+    levels: int,
+    bits_a_draw: int,
+    degree: int,
+    one_trace: bool,
+    version: int = KERNEL_VERSION,
 ) -> Any:
     """Return the compiled kernel for one setting of its constants: see ``chain_lanes_kernel``.
 
@@ -61,62 +76,29 @@ def unit_lanes_kernel(
         rows = len(free_at) // ROW
         width, inh = rows * ROW, traces - 1
         nothing = broadcast(np.float32(0.0))
-        relaxation = (
-            broadcast(tables.relaxation[0]), broadcast(tables.relaxation[1]),
-            broadcast(tables.relaxation[2]), broadcast(tables.relaxation[3]),
-        )  # fmt: skip
-        a, b = load(block.generator, 0), load(block.generator, LANES)
-        c, counter = load(block.generator, 2 * LANES), load(block.generator, 3 * LANES)
+        relaxation = load_relaxation(tables)
+        generator = load_generator(block)
         keep_spikes = len(output.spike_step) > 0
         kept, draw, until_draw = 0, 0, output.until_draw
         slot = first_slot
         for step in range(steps):
             now = broadcast(np.int32(step))
-            count = 0
-            for row in range(rows):
-                at, lane_at = row * FIELDS * ROW, row * ROW
-                constant = row * tables.parameter_stride
-                exc_at = row * tables.noise_stride
-                inh_at = exc_at + levels * ROW
-                word, a, b, c, counter = sfc32(a, b, c, counter)
-                if packed:
-                    words = word, word << 8, word << 16, word << 24
-                else:
-                    word_1, a, b, c, counter = sfc32(a, b, c, counter)
-                    word_2, a, b, c, counter = sfc32(a, b, c, counter)
-                    word_3, a, b, c, counter = sfc32(a, b, c, counter)
-                    words = word, word_1, word_2, word_3
-                v_low = advance(
-                    block, at, lane_at, tables, constant, lane_at,
-                    noise(words[0], tables.thresholds, tables.jumps, exc_at, levels),
-                    noise(words[1], tables.thresholds, tables.jumps, inh_at, levels),
-                    now, relaxation, conductance, degree,
-                )  # fmt: skip
-                v_high = advance(
-                    block, at + LANES, lane_at + LANES, tables, constant + LANES, lane_at + LANES,
-                    noise(words[2], tables.thresholds, tables.jumps, exc_at + LANES, levels),
-                    noise(words[3], tables.thresholds, tables.jumps, inh_at + LANES, levels),
-                    now, relaxation, conductance, degree,
-                )  # fmt: skip
-                # no branch: it would be guessed wrong at every spike
-                spiked = (bits(negative(v_low)) | bits(negative(v_high)) << LANES) ^ ALL_BELOW
-                spiking[count] = row << ROW | spiked
-                count += spiked != 0
+            count, generator = step_rows(
+                rows, block, tables, generator, now, relaxation, conductance, levels, bits_a_draw, degree
+            )
 
             entries = slot * units
             for i in range(count):
-                row, spiked = spiking[i] >> ROW, spiking[i] & ALL_BELOW
+                row, spiked = spiking[i] >> ROW_SHIFT, spiking[i] & ALL_BELOW
                 while spiked:
-                    lane = trailing_zeros(spiked)
-                    spiked &= spiked - 1
+                    lane, spiked = next_lane(spiked)
                     unit = row * ROW + lane
                     refractory = tables.refractory[unit]
                     interval = min(step - free_at[unit] + refractory, tables.renewal_length - 1)
                     sources[entries] = unit
                     for trace in range(traces):
-                        increments[entries * traces + trace] = tables.renewal[
-                            trace * tables.renewal_length + interval
-                        ]
+                        renewal = tables.renewal[trace * tables.renewal_length + interval]
+                        increments[entries * traces + trace] = renewal * tables.scales[unit]
                     entries += 1
                     free_at[unit] = step + refractory
                     # the next step does it again, unless the refractory period is one step
@@ -170,10 +152,7 @@ def unit_lanes_kernel(
                 draw += 1
                 until_draw = output.every
 
-        store(block.generator, 0, a)
-        store(block.generator, LANES, b)
-        store(block.generator, 2 * LANES, c)
-        store(block.generator, 3 * LANES, counter)
+        store_generator(block, generator)
         return kept, version
 
     return run_block
