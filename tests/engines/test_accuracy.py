@@ -1,7 +1,7 @@
 """The gates of the fast engine: its bias on p(z=1) and on a joint distribution, against the exact path.
 
 The exact path emits the reference engine's spikes (test_numba_exact.py), so it stands for both. Bounds: 5e-4 where
-the background has 3000 Hz, 1e-3 at lower rates, plus two standard errors of the difference, from independent chains.
+the background has 3000 Hz, 1e-3 at lower rates, plus two standard errors of the difference, from chains.
 """
 
 import dataclasses
