@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from boltzspike.archive import encoding, from_tree, to_tree
+from boltzspike.archive import from_tree, write_netcdf, write_zarr
 from boltzspike.documents import check_schema, document, from_document
 from boltzspike.errors import MissingDependency, ValidationError, require
 from boltzspike.formats import bayes, ising, sbs
@@ -220,16 +220,14 @@ def _read_npz(path: Path) -> Any:
 
 
 def _save_result(result: Result, path: Path, *, force: bool) -> None:
-    tree = to_tree(result)
     if path.suffix == ".zarr":
-        _save_zarr(tree, path, force=force)
+        _save_zarr(result, path, force=force)
         return
     with writing(path, force=force) as partial:
-        # HDF5 crashes the process when a disk is full, so it writes to memory
-        partial.write_bytes(tree.to_netcdf(engine="h5netcdf", encoding=encoding(tree)))
+        write_netcdf(result, partial)
 
 
-def _save_zarr(tree: Any, path: Path, *, force: bool) -> None:
+def _save_zarr(result: Result, path: Path, *, force: bool) -> None:
     """Write a folder: complete, it takes the place of the earlier one, which is then removed."""
     try:
         import zarr  # noqa: F401  # xarray's own message does not say what to install
@@ -241,8 +239,7 @@ def _save_zarr(tree: Any, path: Path, *, force: bool) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".partial") as room:
             new, old = Path(room) / "new", Path(room) / "old"
-            # format 2: format 3 has no settled form of names
-            tree.to_zarr(new, zarr_format=2, consolidated=True)
+            write_zarr(result, new)
             if path.exists():
                 path.rename(old)
             new.rename(path)
@@ -251,9 +248,14 @@ def _save_zarr(tree: Any, path: Path, *, force: bool) -> None:
 
 
 def _read_result(path: Path, engine: Literal["h5netcdf", "zarr"]) -> Result:
+    import h5py
     import xarray
 
     try:
+        if engine == "h5netcdf":
+            # where h5py can't, h5netcdf leaves a half-made file that complains when it is collected
+            with h5py.File(path, "r") as file:
+                dict(file.attrs)
         return from_tree(xarray.open_datatree(path, engine=engine), str(path))
     except ValidationError:
         raise

@@ -159,6 +159,7 @@ def sample(
                     record=record,
                     checkpoint=checkpoint,
                     resume=resume,
+                    spool=None if output is None else output.parent,
                     threads=threads,
                     progress=progress,
                 )

@@ -89,6 +89,7 @@ def sample(
     initial: Initial | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    spool: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -154,6 +155,9 @@ def sample(
     resume
         Such a file: go on where that run of the same network ended, without burn-in. Seed and chains must be the
         same; the samples are those that a longer run would have given.
+    spool
+        Folder with room for what is recorded of each draw: it is kept there, in files without a name that go with
+        the result, and the memory that the run takes does not grow with the duration. ``None``: in memory.
     threads
         ``None``: all cores.
     progress
@@ -172,6 +176,9 @@ def sample(
     """
     if checkpoint is not None:
         files.check_writable(Path(checkpoint), force=True)
+    if spool is not None:
+        spool = Path(spool)
+        files.check_writable(spool / "raster", force=True)
     compiled = None
     if isinstance(machine, BayesianNetwork):
         compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
@@ -236,7 +243,7 @@ def sample(
             warn_of_mixing(relaxation, burn_in + duration)
     try:
         with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
-            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume)
+            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume, spool=spool)
     except Stopped as stop:
         samples, how, stopped = stop.samples, stop.how, stop
     if translation is None:
