@@ -103,12 +103,18 @@ def save(what: Any, path: str | os.PathLike[str], *, force: bool = False) -> Non
     """
     path = Path(path)
     if isinstance(what, Result):
+        check_writable(path, force=True, suffixes=RESULT_SUFFIXES)
         _save_result(what, path, force=force)
     elif path.suffix == ".npz":
         _save_npz(what, path, force=force)
     else:
+        check_writable(path, force=True, suffixes=(".json",))
         with writing(path, force=force) as partial:
             partial.write_bytes(as_json(what))
+
+
+RESULT_SUFFIXES = (".nc", ".nc4", ".h5", ".zarr")
+"""What a result's name may end in; all but the last are netCDF."""
 
 
 def as_json(what: Any) -> bytes:
@@ -152,8 +158,10 @@ def _name(partial: Path, path: Path) -> None:
         partial.replace(path)
 
 
-def check_writable(path: Path, *, force: bool, folder: bool = False) -> None:
-    """Raise, before any work is done, if an output (a file, or a folder) can't go there."""
+def check_writable(path: Path, *, force: bool, folder: bool = False, suffixes: tuple[str, ...] = ()) -> None:
+    """Raise, before any work is done, if an output (a file, or a folder) can't go there under this name."""
+    if suffixes and path.suffix not in suffixes:
+        raise ValidationError(f"{path}: must end in {' or '.join(suffixes)}, which says what is written")
     if not path.parent.is_dir():
         raise ValidationError(f"{path}: the folder {str(path.parent)!r} does not exist")
     if path.is_dir() and not folder and path.suffix != ".zarr":

@@ -320,6 +320,23 @@ class Result:
         target = exact.exact_joint(self.target())
         return diagnostics.joint_test(self._joint_of_blocks("test_joint"), target)
 
+    def compared_with(self, other: Result) -> tuple[diagnostics.TargetTest, ...]:
+        """Test whether two runs of the same units under the same evidence have the same distribution.
+
+        Of the free units the marginals; the pairs, where both recorded states; the joint distribution, where both
+        recorded it and the units are at most 12. Of several tests, one p-value below .01 is no surprise: divide by
+        their number (Bonferroni).
+        """
+        same = self.names == other.names and dict(self.clamp) == dict(other.clamp)
+        require(same, "compared_with", "a result of the same units under the same evidence", other.names[:5])
+        both, test = (self, other), diagnostics.two_sample_test
+        found = [test(*(one.block_marginals() for one in both))]
+        if len(self.free) > 1 and all(one.samples.packed is not None for one in both):
+            found.append(test(*(diagnostics.block_pairs(one._free_draws) for one in both), of="pairs"))
+        if 1 < len(self.free) <= MAX_JUDGED_UNITS and all(one.has_joint for one in both):
+            found.append(test(*(one._joint_of_blocks("compared_with") for one in both), of="joint"))
+        return tuple(found)
+
     def bias_bound(self, confidence: float = 0.99) -> diagnostics.BiasBound:
         """Return a bound on the largest bias of a marginal of the free units, against ``reference``."""
         known = self.reference()

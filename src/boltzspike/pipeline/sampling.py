@@ -225,7 +225,11 @@ def sample(
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
         translation = translation_of(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
-        every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
+        tau_refrac = calibration.neuron.tau_refrac
+        if draw_every is None:
+            whole = abs(tau_refrac / dt - round(tau_refrac / dt)) <= 1e-6
+            require(whole and dt <= tau_refrac, "dt", f"a whole part of tau_refrac = {tau_refrac:g} ms", dt)
+        every = steps_of(tau_refrac if draw_every is None else draw_every, dt, "draw_every")
         kept = _record(record, every, plain.n_units)
         longest = round(calibration.neuron.tau_refrac / dt)
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
