@@ -47,8 +47,11 @@ from boltzspike.program import steps_of
 from boltzspike.progress import notebook_bar
 from boltzspike.result import Result
 from boltzspike.samples import Record
+from boltzspike.theory.exact import exact_joint
 from boltzspike.translation import Translation
 
+MAX_SHOWN_JOINT = 12
+"""Simulated units up to which progress shows D_KL: it takes a part of a percent of the time."""
 SLOW_MIXING = 5
 """A run shorter than so many relaxation times is warned of."""
 
@@ -247,6 +250,10 @@ def sample(
             warn_of_mixing(relaxation, burn_in + duration)
     try:
         with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
+            one_target = not schedule and evidence_course is None and (clamping == "bias" or not clamped)
+            known = one_target and len(free) <= MAX_SHOWN_JOINT and isinstance(record, str)
+            if known and shown is not None and hasattr(shown, "compare"):
+                shown.compare(exact_joint(conditioned))
             samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume, spool=spool)
     except Stopped as stop:
         samples, how, stopped = stop.samples, stop.how, stop

@@ -155,6 +155,8 @@ def _from(progress: Any, begin: float, end: float, duration: float) -> Any:
         progress(round(begin + steps / of * (end - begin)), round(duration))
 
     if isinstance(progress, Watcher):
+        if hasattr(progress, "compare"):
+            report.compare = progress.compare  # type: ignore[attr-defined]
         report.watch = progress.watch  # type: ignore[attr-defined]  # a function that is a Watcher too
     return report
 
