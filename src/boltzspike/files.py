@@ -160,12 +160,12 @@ def _name(partial: Path, path: Path) -> None:
 
 def check_writable(path: Path, *, force: bool, folder: bool = False, suffixes: tuple[str, ...] = ()) -> None:
     """Raise, before any work is done, if an output (a file, or a folder) can't go there under this name."""
-    if suffixes and path.suffix not in suffixes:
-        raise ValidationError(f"{path}: must end in {' or '.join(suffixes)}, which says what is written")
     if not path.parent.is_dir():
         raise ValidationError(f"{path}: the folder {str(path.parent)!r} does not exist")
     if path.is_dir() and not folder and path.suffix != ".zarr":
         raise ValidationError(f"{path}: is a folder")
+    if suffixes and path.suffix not in suffixes:
+        raise ValidationError(f"{path}: must end in {' or '.join(suffixes)}, which says what is written")
     if path.exists() and not force:
         raise ValidationError(f"{path}: exists already; --force (force=True) overwrites it")
     if not os.access(path.parent, os.W_OK):
