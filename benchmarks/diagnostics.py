@@ -236,18 +236,51 @@ def speed():
         print(f"{name}: {time.perf_counter() - begun:.2f} s ({time.process_time() - spent:.2f} s of a core)")
 
 
+def two_samples(number):
+    """Print how often two runs of one sampler are said to differ, and how often two samplers are."""
+    names = ("marginals", "pairs", "joint")
+    errors = " / ".join(f"{100 * np.sqrt(level * (1 - level) / number):.1f}" for level in LEVELS)
+    print(f"\nTwo runs are said to differ, % at 5 / 1 % ({number} pairs of runs; +- {errors})\n")
+    print(f"| case | second sampler | {' | '.join(names)} |\n|---|---|" + "---|" * len(names))
+    for case in CASES:
+        machine = case.machine()
+        others = {"the same": 0.0} | ({"one bias + .1": 0.1} if case.name in ("weak", "strong") else {})
+        for other, shift in others.items():
+            biases = np.array(machine.biases)
+            biases[0] += shift
+            first = repetitions(machine.weights, machine.biases, case, number)
+            second = repetitions(machine.weights, biases, case, number, seed=10_000_007)
+            rejected = {name: np.zeros(len(LEVELS)) for name in names}
+            for a, b in zip(first, second):
+                for name, of in zip(names, _OF_BLOCKS):
+                    if name != "joint" or case.units <= 10:
+                        p = diagnostics.two_sample_test(of(a), of(b)).p_value
+                        rejected[name] += p < np.array(LEVELS)
+                    else:
+                        rejected[name] += np.nan
+            cells = " | ".join(" / ".join(percent(share / number) for share in rejected[name]) for name in names)
+            print(f"| {case.name} | {other} | {cells} |", flush=True)
+
+
+_OF_BLOCKS = (diagnostics.block_marginals, diagnostics.block_pairs, diagnostics.block_joint)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--two-samples", action="store_true", help="only the tests of two runs")
     arguments = parser.parse_args()
     if arguments.speed:
         return speed()
     number = 20 if arguments.quick else arguments.runs
+    if arguments.two_samples:
+        return two_samples(number)
     false_alarms(number)
     power(max(number // 5, 10))
     coverage(max(number // 2, 10))
+    two_samples(number)
     return None
 
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -23,6 +26,35 @@ def random_machine(rng):
         return bs.BoltzmannMachine(weights=weights + weights.T, biases=rng.uniform(-scale, scale, n))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def boltzspike():
+    """Return a function that runs the command line as a process of its own."""
+
+    def command(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", "from boltzspike.cli import main; main()", *map(str, arguments)],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Return a function that runs a command in this process; its errors are raised."""
+    from typer.testing import CliRunner
+
+    from boltzspike.cli import app
+
+    def command(*arguments):
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    return command
 
 
 @pytest.fixture

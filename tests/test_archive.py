@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -268,11 +269,39 @@ def test_a_full_disk_is_one_error_and_leaves_the_earlier_file(stored, result):
     assert os.listdir(stored.parent) == ["r.nc"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_named(result, tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(ValidationError, match="the folder .* can't be written to"):
-        result.save(tmp_path / "r.nc")
+_NOBODY = """
+import os, sys
+import boltzspike as bs
+from boltzspike.errors import ValidationError
+result = bs.read(sys.argv[1])
+result.save(sys.argv[2])  # imports what saving needs, while that can be read
+if os.geteuid() == 0:  # root may write anywhere
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    result.save(sys.argv[3])
+except ValidationError as error:
+    print(error)
+"""
+
+
+def test_a_read_only_folder_is_named(stored, tmp_path):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        os.chmod(folder, 0o555)
+        places = [stored, tmp_path / "a.nc", f"{folder}/r.nc"]
+        done = subprocess.run([sys.executable, "-c", _NOBODY, *map(str, places)], capture_output=True, text=True)
+        assert done.stdout == f"{folder}/r.nc: the folder {folder!r} can't be written to\n", done.stderr
+        assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("name", ["r.txt", "r", "r.json"])
+def test_a_name_that_does_not_say_netcdf_or_zarr_is_refused(result, tmp_path, name):
+    with pytest.raises(ValidationError, match=f"{name}: must end in .nc or .nc4 or .h5 or .zarr"):
+        result.save(tmp_path / name)
+    with pytest.raises(ValidationError, match="m.txt: must end in .json"):
+        result.machine.save(tmp_path / "m.txt")
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_old_file_that_is_open_stays_readable_when_it_is_replaced(stored, result, machine):

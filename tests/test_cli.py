@@ -1,6 +1,4 @@
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,13 +8,6 @@ from boltzspike.cli.reading import parse_clamp, parse_time
 from boltzspike.errors import ValidationError
 
 
-def boltzspike(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", "from boltzspike.cli import main; main()", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def model(tmp_path):
     machine = bs.BoltzmannMachine(weights=[[0, 0.5], [0.5, 0]], biases=[-0.3, 0.2], names=["smoke", "lung"])
@@ -24,7 +15,7 @@ def model(tmp_path):
     return tmp_path / "m.json"
 
 
-def test_sample_prints_the_table_and_writes_the_result(model, tmp_path):
+def test_sample_prints_the_table_and_writes_the_result(model, tmp_path, boltzspike):
     output = tmp_path / "r.nc"
     done = boltzspike("sample", model, "--duration", "500ms", "--chains", 16, "-o", output)
     assert done.returncode == 0, done.stderr
@@ -37,7 +28,7 @@ def test_sample_prints_the_table_and_writes_the_result(model, tmp_path):
     assert boltzspike("sample", model, "--duration", "500ms", "-o", output, "--force").returncode == 0
 
 
-def test_sample_takes_evidence_by_name(model):
+def test_sample_takes_evidence_by_name(model, boltzspike):
     done = boltzspike("sample", model, "--clamp", "smoke=1", "--duration", "500ms", "--chains", 16)
     assert done.returncode == 0
     assert "smoke" not in done.stdout
@@ -66,12 +57,15 @@ def test_sample_takes_evidence_by_name(model):
         (("--record", "raster"), "record: must be 'states', 'moments', 'joint' or a Record, got 'raster'"),
         (("--resume", "none.npz"), "none.npz: can't be read: No such file or directory"),
         (("--neuron", "S9"), "preset: no set named 'S9'; known: S1, S2"),
-        (("--dt", "0.3"), "must be a multiple of dt = 0.3 ms"),
+        (("--dt", "0.3"), "dt: must be a whole part of tau_refrac = 10 ms, got 0.3"),
+        (("--route", "fitted"), "route: is for Bayesian networks, which are compiled"),
+        (("--encoding", "bits"), "encoding: is for Bayesian networks, which are compiled"),
+        (("-o", "r.txt"), "r.txt: must end in .nc or .nc4 or .h5 or .zarr"),
         (("--rule", "magic"), "rule: no translation rule named 'magic'"),
         (("-o", "/nonexistent/folder/r.nc"), "the folder '/nonexistent/folder' does not exist"),
     ],
 )
-def test_a_bad_argument_is_one_line_on_stderr_and_exit_code_2(model, arguments, message):
+def test_a_bad_argument_is_one_line_on_stderr_and_exit_code_2(model, arguments, message, boltzspike):
     done = boltzspike("sample", model, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
@@ -79,13 +73,13 @@ def test_a_bad_argument_is_one_line_on_stderr_and_exit_code_2(model, arguments, 
     assert done.stderr.count("\n") == 1
 
 
-def test_a_missing_model_is_one_line(tmp_path):
+def test_a_missing_model_is_one_line(tmp_path, boltzspike):
     done = boltzspike("sample", tmp_path / "none.json")
     assert done.returncode == 2
     assert done.stderr == f"error: {tmp_path / 'none.json'}: can't be read: No such file or directory\n"
 
 
-def test_calibrate_prints_and_writes_a_calibration_that_sample_takes(model, tmp_path):
+def test_calibrate_prints_and_writes_a_calibration_that_sample_takes(model, tmp_path, boltzspike):
     path = tmp_path / "c.json"
     done = boltzspike("calibrate", "--neuron", "thesis", "-o", path)
     assert done.returncode == 0
@@ -96,7 +90,7 @@ def test_calibrate_prints_and_writes_a_calibration_that_sample_takes(model, tmp_
     assert "must be a calibration, got a BoltzmannMachine" in not_a_calibration.stderr
 
 
-def test_response_prints_theory_and_simulation_side_by_side(tmp_path):
+def test_response_prints_theory_and_simulation_side_by_side(tmp_path, boltzspike):
     path = tmp_path / "curve.json"
     methods = ("--method", "burst", "--method", "simulation")
     done = boltzspike("response", *methods, "--duration", "500ms", "--points", 5, "-o", path)
@@ -106,7 +100,7 @@ def test_response_prints_theory_and_simulation_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["calibrate", "response"])
-def test_a_curve_can_be_drawn(command, tmp_path):
+def test_a_curve_can_be_drawn(command, tmp_path, boltzspike):
     done = boltzspike(command, "--neuron", "S2", "--plot", tmp_path / "curve.png")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -117,7 +111,7 @@ def test_a_curve_can_be_drawn(command, tmp_path):
     assert "curve.xyz" in foreign.stderr
 
 
-def test_a_warning_is_one_line_on_stderr(tmp_path):
+def test_a_warning_is_one_line_on_stderr(tmp_path, boltzspike):
     neuron = dataclasses.replace(bs.presets.S1.neuron, tau_syn_exc=5.0)
     bs.calibrate(neuron, bs.presets.S1.background).save(tmp_path / "c.json")
     done = boltzspike("response", "--neuron", tmp_path / "c.json", "--method", "burst", "--points", 5)
@@ -126,7 +120,7 @@ def test_a_warning_is_one_line_on_stderr(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_doctor_passes_its_self_test():
+def test_doctor_passes_its_self_test(boltzspike):
     done = boltzspike("doctor")
     assert done.returncode == 0
     assert "self-test: passed" in done.stdout
@@ -153,7 +147,7 @@ def test_evidence_may_be_repeated_or_listed():
 
 
 @pytest.mark.parametrize("record", ["moments", "joint"])
-def test_a_run_can_be_recorded_without_states_and_resumed(model, tmp_path, record):
+def test_a_run_can_be_recorded_without_states_and_resumed(model, tmp_path, record, boltzspike):
     run = ("sample", model, "--chains", 16, "--record", record, "--duration", "500ms")
     first = boltzspike(*run, "--checkpoint", tmp_path / "c.npz", "-o", tmp_path / "first.nc")
     assert first.returncode == 0, first.stderr
@@ -165,3 +159,18 @@ def test_a_run_can_be_recorded_without_states_and_resumed(model, tmp_path, recor
     other = boltzspike(*run, "--resume", tmp_path / "c.npz", "--seed", 2)
     assert other.returncode == 2
     assert "seed: must be that of the run, 2, got 1" in other.stderr
+
+
+def test_a_response_of_no_points_is_refused(boltzspike, tmp_path):
+    done = boltzspike("response", "--points", 0)
+    assert (done.returncode, done.stderr) == (2, "error: points: must be at least 2, got 0\n")
+    done = boltzspike("calibrate", "-o", tmp_path / "c.txt")
+    assert (done.returncode, done.stderr[:7]) == (2, "error: ")
+    assert "c.txt: must end in .json" in done.stderr
+
+
+def test_show_of_a_bayesian_network_fits_a_terminal(boltzspike, tmp_path):
+    bs.networks.asia().save(tmp_path / "asia.json")
+    done = boltzspike("show", tmp_path / "asia.json")
+    assert "(yes, no), (yes, no)" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80

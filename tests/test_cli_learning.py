@@ -3,16 +3,15 @@ import re
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from typer.testing import CliRunner
 
 import boltzspike as bs
-from boltzspike.cli import app, main
+from boltzspike.cli import main
 from boltzspike.errors import ValidationError
 from boltzspike.training.data import read_data
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, run):
     """Two kinds of digits, and a class RBM trained on them by the command."""
     path = tmp_path_factory.mktemp("learning")
     images, digits = load_digits(n_class=2, return_X_y=True)
@@ -28,13 +27,7 @@ def arrays(path):
         return dict(archive)
 
 
-def run(*arguments):
-    ran = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
-    assert ran.exit_code == 0, ran.output
-    return ran
-
-
-def test_train_writes_a_class_rbm_that_classify_uses(folder):
+def test_train_writes_a_class_rbm_that_classify_uses(folder, run):
     machine = bs.read(folder / "m.json")
     assert (machine.n_visible, machine.n_units) == (66, 74)
     assert machine.names[64:66] == ("label-0", "label-1")
@@ -47,14 +40,14 @@ def test_train_writes_a_class_rbm_that_classify_uses(folder):
 
 
 @pytest.mark.filterwarnings("ignore::boltzspike.errors.BoltzspikeWarning")  # of the rule: weights are strong
-def test_generate_draws_the_class_that_is_asked_for(folder):
+def test_generate_draws_the_class_that_is_asked_for(folder, run):
     run("generate", folder / "m.json", "-o", folder / "g.npz", "--number", 6, "--label", 1, "--duration", "500ms")
     drawn = arrays(folder / "g.npz")
     assert drawn["pixels"].shape == (6, 64)
     np.testing.assert_array_equal(drawn["label_units"], [[0, 1]] * 6)
 
 
-def test_complete_gives_the_rest_of_each_sample(folder):
+def test_complete_gives_the_rest_of_each_sample(folder, run):
     options = ["--given", 32, "-o", folder / "c.npz", "--chains", 4, "--duration", "300ms"]
     output = run("complete", folder / "m.json", folder / "test.npz", *options).output
     assert float(output.split("pixels: ")[1].split()[0]) < 0.25
@@ -62,7 +55,7 @@ def test_complete_gives_the_rest_of_each_sample(folder):
     np.testing.assert_array_equal(marginals[:, :32], arrays(folder / "test.npz")["pixels"][:, :32])
 
 
-def test_training_by_the_command_goes_on_where_it_ended(folder):
+def test_training_by_the_command_goes_on_where_it_ended(folder, run):
     data, options = folder / "grey.npz", ["--threshold", 7, "--hidden", 4, "--average", 0]
     run("train", data, "-o", folder / "a.json", *options, "--epochs", 4)
     run("train", data, "-o", folder / "b.json", *options, "--epochs", 2, "--checkpoint", folder / "b.npz")

@@ -11,14 +11,6 @@ from boltzspike.cli import app
 from boltzspike.errors import ValidationError
 
 
-def run(*arguments):
-    """Run a command in this process; its errors are raised."""
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
@@ -30,14 +22,14 @@ def files(tmp_path_factory):
     return folder
 
 
-def test_show_prints_the_answer_and_the_verdict(files):
+def test_show_prints_the_answer_and_the_verdict(files, run):
     done = run("show", files / "a.nc")
     assert done.exit_code == 0
     for word in ("engine gibbs", "seed 1", "smoke", "exact", "verdict: The chains agree", "No bias shows"):
         assert word in done.stdout
 
 
-def test_show_as_json_is_json_alone(files):
+def test_show_as_json_is_json_alone(files, run):
     found = json.loads(run("show", files / "a.nc", "--json").stdout)
     result = bs.read(files / "a.nc")
     assert found["units"] == ["smoke", "lung"]
@@ -48,7 +40,7 @@ def test_show_as_json_is_json_alone(files):
     assert found["missing"] == {}
 
 
-def test_what_is_missing_is_null_and_says_why(tmp_path, files):
+def test_what_is_missing_is_null_and_says_why(tmp_path, files, run):
     machine = bs.read(files / "m.json")
     bs.sample(machine, duration=2e3, chains=16, record="moments").save(tmp_path / "r.nc")
     found = json.loads(run("show", tmp_path / "r.nc", "--json").stdout)
@@ -57,28 +49,30 @@ def test_what_is_missing_is_null_and_says_why(tmp_path, files):
     assert found["marginals"] is not None
 
 
-def test_show_takes_any_file(files):
+def test_show_takes_any_file(files, run):
     done = run("show", files / "m.json")
     assert "BoltzmannMachine" in done.stdout
     assert "smoke, lung" in done.stdout
     assert json.loads(run("show", files / "m.json", "--json").stdout)["type"] == "BoltzmannMachine"
 
 
-def test_compare_tells_noise_from_a_difference(files):
+def test_compare_tells_noise_from_a_difference(files, run):
     same = run("compare", files / "a.nc", files / "b.nc")
     assert same.exit_code == 0
     assert "no difference shows" in same.stdout
     different = run("compare", files / "a.nc", files / "c.nc")
     assert different.exit_code == 1
     assert "the targets differ" in different.stdout
-    assert "differ: marginals: p = 0.0001" in different.stdout
+    assert "differ:\n  marginals: p = 0.0001" in different.stdout
+    for of in ("pairs", "joint"):
+        assert f"\n  {of}: p = " in same.stdout
     found = json.loads(run("compare", files / "a.nc", files / "c.nc", "--json").stdout)
     assert found["different"] is True
     assert found["same_target"] is False
     assert found["first"][0] < found["second"][0]
 
 
-def test_what_can_not_be_compared_is_refused(files, tmp_path):
+def test_what_can_not_be_compared_is_refused(files, tmp_path, run):
     with pytest.raises(ValidationError, match="m.json: must be a result, got a BoltzmannMachine"):
         run("compare", files / "a.nc", files / "m.json")
     machine = bs.read(files / "m.json")
@@ -87,7 +81,7 @@ def test_what_can_not_be_compared_is_refused(files, tmp_path):
         run("compare", files / "a.nc", tmp_path / "r.nc")
 
 
-def test_sample_as_json_says_everything_else_on_stderr(files, tmp_path):
+def test_sample_as_json_says_everything_else_on_stderr(files, tmp_path, run):
     arguments = ("--engine", "gibbs", "--duration", "2s", "--chains", 16, "--json", "-o", tmp_path / "r.nc")
     done = run("sample", files / "m.json", *arguments)
     assert json.loads(done.stdout)["marginals"] == pytest.approx(list(bs.read(tmp_path / "r.nc").marginals()))
@@ -95,7 +89,7 @@ def test_sample_as_json_says_everything_else_on_stderr(files, tmp_path):
     assert "smoke" in done.stderr
 
 
-def test_sample_stops_when_the_precision_is_reached(files):
+def test_sample_stops_when_the_precision_is_reached(files, run):
     arguments = ("--engine", "gibbs", "--duration", "64s", "--chains", 16)
     done = run("sample", files / "m.json", *arguments, "--until", "mcse<0.01")
     assert done.exit_code == 0
@@ -116,7 +110,7 @@ def test_completions_can_be_had(shell, monkeypatch):
     assert "_BOLTZSPIKE_COMPLETE=" in done.output
 
 
-def test_show_writes_the_page_of_a_result(files, tmp_path):
+def test_show_writes_the_page_of_a_result(files, tmp_path, run):
     page = tmp_path / "a.html"
     done = run("show", files / "a.nc", "--report", page)
     assert f"wrote {page}" in done.stdout
@@ -128,7 +122,7 @@ def test_show_writes_the_page_of_a_result(files, tmp_path):
         run("show", files / "m.json", "--report", tmp_path / "m.html")
 
 
-def test_json_compares_each_stretch_of_changing_evidence_with_its_own_target(files, tmp_path):
+def test_json_compares_each_stretch_of_changing_evidence_with_its_own_target(files, tmp_path, run):
     machine = bs.read(files / "m.json")
     course = [(0.0, {"smoke": 1}), (2000.0, {"smoke": 0})]
     bs.sample(machine, duration=4000.0, chains=16, evidence_course=course).save(tmp_path / "e.nc")
@@ -149,7 +143,7 @@ def exact(machine, value):
     return [value, 1 / (1 + np.exp(-(machine.biases[1] + machine.weights[0, 1] * value)))]
 
 
-def test_a_command_that_was_stopped_says_so_and_exits_with_its_signal(monkeypatch, files, tmp_path):
+def test_a_command_that_was_stopped_says_so_and_exits_with_its_signal(monkeypatch, files, tmp_path, run):
     for stop, code in ((KeyboardInterrupt(), 130), (bs.Interrupted("stopped", signal=15, result=None), 143)):
         monkeypatch.setattr("boltzspike.pipeline.tune", raising(stop))
         done = run("tune", files / "m.json", "-o", tmp_path / "t.json")

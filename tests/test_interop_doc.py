@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 import boltzspike as bs
 from boltzspike.engines import get_engine
+from boltzspike.engines.cuda.engine import CudaEngine
 from boltzspike.errors import UnsupportedFeature
 from boltzspike.export.hardware import BRAINSCALES_2, map_network
 from boltzspike.export.nir import losses_of, to_nir
@@ -60,6 +61,9 @@ def outcome(target, feature):
         if target in SIMULATORS:
             check_simulator(SIMULATORS[target], compile_program(network, clamp=clamp))
             return "held"
+        if target == "cuda engine":  # of the class: to make one takes a GPU
+            missing = compile_program(network, clamp=clamp).features - CudaEngine.features
+            return "refused" if missing else "held"
         if target == "nest engine":
             missing = compile_program(network, clamp=clamp).features - get_engine("nest").features
             return "refused" if missing else "held"
@@ -75,7 +79,7 @@ def outcome(target, feature):
 
 def test_the_table_has_a_row_for_every_feature():
     assert [row[0] for row in TABLE] == list(FEATURES)
-    assert HEADER[1:] == ["nest engine", "nest", "brian2", "pynn", "nir", "brainscales"]
+    assert HEADER[1:] == ["nest engine", "cuda engine", "nest", "brian2", "pynn", "nir", "brainscales"]
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row[0] for row in TABLE])

@@ -84,7 +84,7 @@ def test_a_simulated_calibration_holds_for_its_own_dt_only(random_machine, s1_ca
         ({"duration": 1e300}, r"duration: must be at most 7.04e\+12 ms \(2\^46 steps\), got 1e\+300"),
         ({"duration": 1e14, "record": "moments"}, "duration: must be at most 7.04e"),
         ({"burn_in": 1e300}, "burn_in: must be at most 7.04e"),
-        ({"dt": 0.3}, "draw_every: must be a multiple of dt = 0.3 ms"),
+        ({"dt": 0.3}, "dt: must be a whole part of tau_refrac = 10 ms, got 0.3"),
         ({"dt": 0.3, "draw_every": 0.3}, "tau_refrac: must be a multiple of dt = 0.3 ms"),
         ({"dt": 0.0}, "dt: must be > 0 ms"),
         ({"dt": -0.1}, "dt: must be > 0 ms"),

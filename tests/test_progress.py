@@ -80,6 +80,26 @@ def test_the_bar_on_a_terminal_shows_rate_time_left_and_agreement():
         assert word in shown, word
 
 
+@pytest.mark.parametrize("record", ["states", "joint"])
+@pytest.mark.parametrize(
+    "of", [bs.sample, lambda *a, **k: bs.sample_until(*a, "mcse<1e-9", **k)], ids=["run", "until"]
+)
+def test_a_bar_shows_the_divergence_where_it_is_known(record, of):
+    notes = []
+    bar = Bar(lambda done, total, note: notes.append(note))
+    result = of(MACHINE, duration=4000, chains=16, rule="psp", record=record, clamp={1: 1}, progress=bar)
+    assert notes[-1].endswith(f"D_KL {result.kl_divergence().value:.2g}")
+    assert "R-hat" not in notes[-1]
+
+
+def test_a_bar_shows_r_hat_where_the_divergence_is_not_known():
+    for options in ({"record": "moments"}, {"clamp": {1: 1}, "clamping": "spikes"}):
+        notes = []
+        bar = Bar(lambda done, total, note, notes=notes: notes.append(note))
+        bs.sample(MACHINE, duration=4000, chains=16, rule="psp", progress=bar, **options)
+        assert "R-hat" in notes[-1]
+
+
 def test_the_rate_is_biological_time_of_all_chains_over_wall_time(monkeypatch):
     clock = iter([10.0, 12.0])
     monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
@@ -110,7 +130,7 @@ def test_a_notebook_has_a_bar_of_tqdm(monkeypatch, capsys):
     bs.sample(MACHINE, duration=20000, chains=8, rule="psp")
     shown = capsys.readouterr().err
     assert "sampling" in shown
-    assert "R-hat 1." in shown
+    assert "D_KL 0.0" in shown
     monkeypatch.setitem(sys.modules, "tqdm", None)
     bs.sample(MACHINE, duration=1000, chains=8, rule="psp")
     assert capsys.readouterr().err == ""

@@ -10,6 +10,7 @@ from boltzspike import diagnostics
 from boltzspike.errors import ValidationError
 from boltzspike.gathered import Bins, Occupancy
 from boltzspike.samples import Energy
+from boltzspike.theory.exact import exact_moments
 
 EVIDENCE = {1: 1, 3: 0}
 
@@ -192,3 +193,23 @@ def test_without_exact_moments_the_bias_is_bounded_against_a_long_run(random_mac
     assert result.temperature().method == "pseudo-likelihood"
     assert result.verdict().biased is None
     assert 0 < result.bias_bound().bound < 0.2
+
+
+def test_runs_that_differ_in_their_pairs_alone_are_told_apart():
+    coupled = bs.BoltzmannMachine(weights=[[0, 1.0], [1.0, 0]], biases=[-0.5, -0.5])
+    alone = bs.BoltzmannMachine(weights=np.zeros((2, 2)), biases=np.zeros(2))
+    # p(z = 1) = 1/2 in both
+    assert exact_moments(coupled).marginals == pytest.approx([0.5, 0.5])
+    run = {"engine": "gibbs", "duration": 2e4, "chains": 16}
+    first, second = (bs.sample(machine, seed=k, **run) for k, machine in enumerate((coupled, alone)))
+    marginals, pairs, joint = first.compared_with(second)
+    assert marginals.p_value > 1e-3
+    assert pairs.p_value < 1e-3
+    assert joint.p_value < 1e-3
+    assert (pairs.of, joint.of) == ("pairs", "joint")
+    third = bs.sample(coupled, seed=5, **run)
+    assert min(test.p_value for test in first.compared_with(third)) > 1e-3
+    counted = bs.sample(coupled, seed=5, duration=2e3, chains=16, record="moments", rule="psp")
+    assert [test.of for test in counted.compared_with(first)] == ["marginals"]
+    with pytest.raises(ValidationError, match="compared_with: must be a result of the same units"):
+        first.compared_with(bs.sample(coupled, clamp={0: 1}, **run))

@@ -17,54 +17,59 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from boltzspike import diagnostics
 from boltzspike.documents import document, from_document
 from boltzspike.errors import ValidationError
+from boltzspike.piecewise import CHUNK, group_of, is_large, large_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.recorded import samples_from, variables_of
 from boltzspike.result import Result
 from boltzspike.samples import PackedStates, Samples, Spikes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import xarray
 
 Array = np.ndarray
 RESULT_SCHEMA = 2
 """Version of this layout. 1, a flat dataset, was never released and is refused, as a newer one is."""
 _DESCRIBED = ("calibration", "network", "translation", "compiled")
-_CHUNK = 2**20
-"""Entries of states that are compressed, and read, together."""
 
 
-def to_tree(result: Result) -> xarray.DataTree:
-    """Return a result as a tree of datasets."""
+def to_tree(result: Result, *, large: bool = True) -> xarray.DataTree:
+    """Return a result as a tree of datasets; without what grows with the duration unless ``large``."""
     import xarray
 
     samples = result.samples
     groups: dict[str, Any] = {}
     if samples.packed is not None:
-        states = result.states
-        states.attrs["long_name"] = "z(t): 1 while the neuron is refractory"
-        groups["posterior"] = xarray.Dataset({"states": states}, attrs=_ARVIZ)
-        groups["sample_stats"] = _statistics(result, states)
+        of_chain_and_unit = {"chain": np.arange(result.draws.shape[0]), "unit": list(result.names)}
+        groups["posterior"] = xarray.Dataset(coords=of_chain_and_unit, attrs=_ARVIZ)
+        groups["sample_stats"] = xarray.Dataset(_rate(result), coords=of_chain_and_unit, attrs=_ARVIZ)
     variables = variables_of(samples)
-    spikes = {name: v for name, v in variables.items() if name.startswith("spike_")}
-    others = {name: v for name, v in variables.items() if name not in spikes}
-    if spikes:
-        groups["spikes"] = xarray.Dataset(spikes, attrs={"steps": "a spike ends its step", "dt_ms": samples.dt})
-    if others:
-        groups["recorded"] = xarray.Dataset(others)
+    about = {"spikes": {"steps": "a spike ends its step", "dt_ms": samples.dt}}
+    for name in variables:
+        groups.setdefault(group_of(name), xarray.Dataset(attrs=about.get(group_of(name))))
+    for name, (dimensions, array) in variables.items():
+        if not is_large(dimensions, array):
+            groups[group_of(name)][name] = dimensions, array
     groups["target"] = _described(result.machine, _exact_marginals(result))
     for name in _DESCRIBED:
         what = getattr(result, name, None)
         if what is not None:
             groups[name] = _described(what)
     groups["configuration"] = _configuration(result)
+    for one in large_of(result) if large else ():
+        groups[one.group][one.name] = one.dimensions, one.whole(), one.attributes
     attributes = {"format": "boltzspike", "schema": RESULT_SCHEMA, "digest": _digest(groups)}
     return xarray.DataTree.from_dict({"/": xarray.Dataset(attrs=attributes)} | groups)
 
@@ -72,19 +77,13 @@ def to_tree(result: Result) -> xarray.DataTree:
 _ARVIZ = {"inference_library": "boltzspike"}
 
 
-def _statistics(result: Result, states: xarray.DataArray) -> xarray.Dataset:
-    import xarray
-
-    energy = xarray.Variable(("chain", "draw"), result.energies(), {"long_name": "-(z W z / 2 + b z)"})
-    coordinates = {name: states.coords[name] for name in ("chain", "draw", "unit")}
-    found: dict[str, Any] = {"energy": energy}
-    if result.network is not None:
-        tau = np.full(result.machine.n_units, np.nan)
-        tau[result.simulated] = [neuron.tau_refrac for neuron in result.network.neurons]
-        rate = result.z.mean(axis=1, dtype=np.float64) / tau * 1e3
-        about = {"units": "Hz", "long_name": "p(z = 1) / tau_refrac"}
-        found["rate"] = xarray.Variable(("chain", "unit"), rate, about)
-    return xarray.Dataset(found, coords=coordinates, attrs=_ARVIZ)
+def _rate(result: Result) -> dict[str, Any]:
+    if result.network is None:
+        return {}
+    tau = np.full(result.machine.n_units, np.nan)
+    tau[result.simulated] = [neuron.tau_refrac for neuron in result.network.neurons]
+    rate = diagnostics.chain_marginals(result.draws) / tau * 1e3
+    return {"rate": (("chain", "unit"), rate, {"units": "Hz", "long_name": "p(z = 1) / tau_refrac"})}
 
 
 def _exact_marginals(result: Result) -> dict[str, Any]:
@@ -132,20 +131,111 @@ def _digest(groups: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def encoding(tree: xarray.DataTree) -> dict[str, dict[str, Any]]:
-    """Return how the variables are written to netCDF: compressed, in pieces, each with a checksum."""
+def write_netcdf(result: Result, partial: Path) -> None:
+    """Write a netCDF file, what is large of it in pieces; each is compressed and has a checksum."""
+    import h5netcdf
+
+    tree = to_tree(result, large=False)
+    partial.write_bytes(tree.to_netcdf(engine="h5netcdf", encoding=_encoding(tree)))
+    with partial.open("r+b", buffering=0) as raw:
+        file = _Careful(raw)
+        with h5netcdf.File(file, "a") as stored:
+            for large in large_of(result):
+                group = stored[large.group]
+                for dimension, size in zip(large.dimensions, large.shape):
+                    if dimension not in group.dimensions:
+                        group.dimensions[dimension] = size
+                variable = group.create_variable(
+                    large.name, large.dimensions, large.dtype, chunks=large.chunks, **_COMPRESSED
+                )
+                variable.attrs.update(large.attributes)
+                for where, piece in large.pieces():
+                    variable[where] = piece
+                    if file.error is not None:
+                        break
+        if file.error is not None:
+            raise file.error
+
+
+_COMPRESSED: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+
+
+class _Careful(io.RawIOBase):
+    """A file for HDF5, which does not survive a full disk: it hears of no error, whoever asks here does."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self.error: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        return self._raw.readinto(buffer)
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        length = len(left)
+        while left and self.error is None:
+            try:
+                left = left[self._raw.write(left) :]
+            except OSError as error:
+                self.error = error
+        return length
+
+    def truncate(self, size: int | None = None) -> int:
+        if self.error is None:
+            try:
+                return self._raw.truncate(size)
+            except OSError as error:
+                self.error = error
+        return 0 if size is None else size
+
+
+def _encoding(tree: xarray.DataTree) -> dict[str, dict[str, Any]]:
+    """Return how the variables that are not large are written: compressed, each with a checksum."""
     found: dict[str, dict[str, Any]] = {}
     for node in tree.subtree:
         of_group: dict[str, dict[str, Any]] = {}
         for name, variable in node.dataset.variables.items():
             if variable.ndim and variable.size and variable.dtype.kind in "biuf":
                 of_group[str(name)] = {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
-        if "states" in of_group:
-            _, draws, units = node["states"].shape
-            of_group["states"]["chunksizes"] = (1, min(draws, max(1, _CHUNK // units)), units)
         if of_group:
             found[node.path] = of_group
     return found
+
+
+def write_zarr(result: Result, folder: Path) -> None:
+    """Write a zarr folder, what is large of it in pieces."""
+    import zarr
+
+    # format 2: format 3 has no settled form of names
+    to_tree(result, large=False).to_zarr(folder, zarr_format=2, consolidated=False)
+    root = zarr.open_group(folder, mode="r+", zarr_format=2)
+    for large in large_of(result):
+        stored: Any = root.create_array(
+            f"{large.group}/{large.name}",
+            shape=large.shape,
+            dtype=large.dtype,
+            chunks=large.chunks,
+            fill_value=None,  # else xarray takes what equals it for missing
+        )
+        stored.attrs.update({"_ARRAY_DIMENSIONS": list(large.dimensions), **large.attributes})
+        for where, piece in large.pieces():
+            stored[where] = piece
+    zarr.consolidate_metadata(folder, zarr_format=2)
 
 
 def from_tree(tree: xarray.DataTree, where: str) -> Result:
@@ -230,8 +320,14 @@ class StoredSamples(Samples):
             return None
         tree, where = self.__dict__["tree"], self.__dict__["where"]
         simulated = msgspec.json.decode(tree["configuration"].attrs["document"])["simulated"]
-        chains = (_loaded(stored[c], where)[:, simulated] for c in range(stored.shape[0]))
-        return PackedStates(bits=np.stack([PackedStates.of(z).bits for z in chains]), n_units=len(simulated))
+        chains, draws, units = stored.shape
+        bits = np.empty((chains, draws, -(-len(simulated) // 8)), dtype=np.uint8)
+        at_once = max(CHUNK // units, 1)  # as it was written
+        for chain, first in itertools.product(range(chains), range(0, draws, at_once)):
+            part = slice(first, first + at_once)
+            z = _loaded(stored[chain, part], where)
+            bits[chain, part] = np.packbits(z if len(simulated) == units else z[:, simulated], axis=-1)
+        return PackedStates(bits=bits, n_units=len(simulated))
 
     @functools.cached_property
     def _rest(self) -> Samples:

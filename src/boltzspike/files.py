@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from boltzspike.archive import encoding, from_tree, to_tree
+from boltzspike.archive import from_tree, write_netcdf, write_zarr
 from boltzspike.documents import check_schema, document, from_document
 from boltzspike.errors import MissingDependency, ValidationError, require
 from boltzspike.formats import bayes, ising, sbs
@@ -103,12 +103,18 @@ def save(what: Any, path: str | os.PathLike[str], *, force: bool = False) -> Non
     """
     path = Path(path)
     if isinstance(what, Result):
+        check_writable(path, force=True, suffixes=RESULT_SUFFIXES)
         _save_result(what, path, force=force)
     elif path.suffix == ".npz":
         _save_npz(what, path, force=force)
     else:
+        check_writable(path, force=True, suffixes=(".json",))
         with writing(path, force=force) as partial:
             partial.write_bytes(as_json(what))
+
+
+RESULT_SUFFIXES = (".nc", ".nc4", ".h5", ".zarr")
+"""What a result's name may end in; all but the last are netCDF."""
 
 
 def as_json(what: Any) -> bytes:
@@ -152,12 +158,14 @@ def _name(partial: Path, path: Path) -> None:
         partial.replace(path)
 
 
-def check_writable(path: Path, *, force: bool, folder: bool = False) -> None:
-    """Raise, before any work is done, if an output (a file, or a folder) can't go there."""
+def check_writable(path: Path, *, force: bool, folder: bool = False, suffixes: tuple[str, ...] = ()) -> None:
+    """Raise, before any work is done, if an output (a file, or a folder) can't go there under this name."""
     if not path.parent.is_dir():
         raise ValidationError(f"{path}: the folder {str(path.parent)!r} does not exist")
     if path.is_dir() and not folder and path.suffix != ".zarr":
         raise ValidationError(f"{path}: is a folder")
+    if suffixes and path.suffix not in suffixes:
+        raise ValidationError(f"{path}: must end in {' or '.join(suffixes)}, which says what is written")
     if path.exists() and not force:
         raise ValidationError(f"{path}: exists already; --force (force=True) overwrites it")
     if not os.access(path.parent, os.W_OK):
@@ -220,16 +228,14 @@ def _read_npz(path: Path) -> Any:
 
 
 def _save_result(result: Result, path: Path, *, force: bool) -> None:
-    tree = to_tree(result)
     if path.suffix == ".zarr":
-        _save_zarr(tree, path, force=force)
+        _save_zarr(result, path, force=force)
         return
     with writing(path, force=force) as partial:
-        # HDF5 crashes the process when a disk is full, so it writes to memory
-        partial.write_bytes(tree.to_netcdf(engine="h5netcdf", encoding=encoding(tree)))
+        write_netcdf(result, partial)
 
 
-def _save_zarr(tree: Any, path: Path, *, force: bool) -> None:
+def _save_zarr(result: Result, path: Path, *, force: bool) -> None:
     """Write a folder: complete, it takes the place of the earlier one, which is then removed."""
     try:
         import zarr  # noqa: F401  # xarray's own message does not say what to install
@@ -241,8 +247,7 @@ def _save_zarr(tree: Any, path: Path, *, force: bool) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".partial") as room:
             new, old = Path(room) / "new", Path(room) / "old"
-            # format 2: format 3 has no settled form of names
-            tree.to_zarr(new, zarr_format=2, consolidated=True)
+            write_zarr(result, new)
             if path.exists():
                 path.rename(old)
             new.rename(path)
@@ -251,9 +256,14 @@ def _save_zarr(tree: Any, path: Path, *, force: bool) -> None:
 
 
 def _read_result(path: Path, engine: Literal["h5netcdf", "zarr"]) -> Result:
+    import h5py
     import xarray
 
     try:
+        if engine == "h5netcdf":
+            # where h5py can't, h5netcdf leaves a half-made file that complains when it is collected
+            with h5py.File(path, "r") as file:
+                dict(file.attrs)
         return from_tree(xarray.open_datatree(path, engine=engine), str(path))
     except ValidationError:
         raise

@@ -45,7 +45,7 @@ def shown(value: object) -> str:
     if hasattr(value, "tocsr"):
         return f"{' x '.join(map(str, value.shape))}, sparse"  # type: ignore[attr-defined]
     if isinstance(value, tuple | list):
-        inside = [shown(item) for item in value[:6]]
+        inside = [f"({shown(item)})" if isinstance(item, tuple | list) else shown(item) for item in value[:6]]
         same = f"{len(value)} x {inside[0]}" if len(value) > 1 and len({id(item) for item in value}) == 1 else ""
         return same or ", ".join(inside) + (f", ... ({len(value)})" if len(value) > len(inside) else "")
     if isinstance(value, Mapping):

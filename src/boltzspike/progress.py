@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from scipy.special import rel_entr
 
-from boltzspike.samples import Samples
+from boltzspike.samples import Samples, joint_counts
 
 Array = np.ndarray
 Show = Callable[[int, int, str], None]
@@ -59,6 +60,12 @@ class Bar:
         self._show, self._shares = show, Shares()
         self._begun: tuple[float, int] | None = None
         self._note = ""
+        self._target: Array | None = None
+        self._counts: Array | float = 0.0
+
+    def compare(self, target: Array) -> None:
+        """Show D_KL from these probabilities of the joint states, unit 0 first, instead of R-hat."""
+        self._target = target
 
     def __call__(self, done: int, total: int) -> None:
         """Show how far it is."""
@@ -73,9 +80,22 @@ class Bar:
         elif (seconds := now - self._begun[0]) > 0:
             biological = (part.stop - self._begun[1]) * part.dt * 1e-3
             notes.append(f"{_chains(part) * biological / seconds:.3g} x real time")
-        if (r_hat := self._shares.r_hat()) is not None:
+        if self._target is not None and (divergence := self._divergence(part, self._target)) is not None:
+            notes.append(f"D_KL {divergence:.2g}")
+        elif (r_hat := self._shares.r_hat()) is not None:
             notes.append(f"R-hat {r_hat:.3f}")
         self._note = ", ".join(notes)
+
+    def _divergence(self, part: Samples, target: Array) -> float | None:
+        """Return D_KL(sampled so far || target), floor included; ``None`` where joint states are not recorded."""
+        joint, states = part.gathered.joint, part.states
+        if joint is not None:
+            self._counts = self._counts + joint.steps.sum(axis=0)
+        elif states is not None:
+            self._counts = self._counts + joint_counts(states).sum(axis=0)
+        if not isinstance(self._counts, np.ndarray) or not self._counts.any():
+            return None
+        return float(rel_entr(self._counts / self._counts.sum(), target).sum())
 
 
 def _chains(part: Samples) -> int:

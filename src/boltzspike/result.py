@@ -12,11 +12,13 @@ import numpy as np
 
 from boltzspike import diagnostics, plots, summary
 from boltzspike.calibration import Calibration
+from boltzspike.draws import Draws
 from boltzspike.errors import ValidationError, require
 from boltzspike.gathered import MAX_JOINT_UNITS, correlations
 from boltzspike.model.boltzmann import Machine
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
+from boltzspike.piecewise import energies
 from boltzspike.samples import Samples
 from boltzspike.theory import exact
 from boltzspike.theory.exact import Exact
@@ -76,16 +78,19 @@ class Result:
     @cached_property
     def z(self) -> Array:
         """All states as an array, int8 (chains, draws, units), clamped units at their values."""
-        recorded = self.samples.states
-        if recorded is None:
+        return self.draws[:, :]
+
+    @property
+    def draws(self) -> Draws:
+        """The same, unpacked as far as they are selected, ``[chain, draw, unit]`` by numbers and slices."""
+        packed = self.samples.packed
+        if packed is None:
             raise ValidationError('states: were not recorded; sample(..., record="states") keeps them')
-        if len(self.simulated) == self.machine.n_units:
-            return recorded
-        z = np.zeros((*recorded.shape[:2], self.machine.n_units), dtype=np.int8)
-        for unit, value in self.clamp.items():
-            z[..., unit] = value
-        z[..., self.simulated] = recorded
-        return z
+        return Draws.of(packed.bits, self.simulated, self.machine.n_units, self.clamp)
+
+    @property
+    def _free_draws(self) -> Draws:
+        return self.draws.only(self.free)
 
     @property
     def states(self) -> xarray.DataArray:
@@ -109,7 +114,7 @@ class Result:
         """Return p(z=1) as sampled, shape (units,)."""
         occupancy = self.samples.gathered.occupancy
         if occupancy is None:
-            return diagnostics.marginals(self.z)
+            return diagnostics.marginals(self.draws)
         share = occupancy.on.sum(axis=(0, 1)) / (len(occupancy.on) * occupancy.steps.sum())
         return self._with_clamped(share)
 
@@ -117,7 +122,7 @@ class Result:
         """Return the standard errors of ``marginals``, shape (units,)."""
         occupancy = self.samples.gathered.occupancy
         if occupancy is None:
-            return diagnostics.marginals_error(self.z)
+            return diagnostics.marginals_error(self.draws)
         chains, parts, units = occupancy.on.shape
         wanted = -(-diagnostics.MIN_BLOCKS // chains)
         if parts < wanted:
@@ -142,7 +147,7 @@ class Result:
         counted = self.samples.gathered.pairs
         if counted is None:
             self._need_states("pairs", "moments")
-            return diagnostics.pairs(self.z)
+            return diagnostics.pairs(self.draws)
         second = counted.probabilities()
         mean = self._with_clamped(np.diagonal(second))
         all_units = np.outer(mean, mean)
@@ -152,7 +157,7 @@ class Result:
     def pairs_error(self) -> Array:
         """Return the standard errors of ``pairs``; they need recorded states."""
         self._need_states("pairs_error")
-        return diagnostics.pairs_error(self.z)
+        return diagnostics.pairs_error(self.draws)
 
     def correlations(self) -> Array:
         """Return the correlation coefficients of the units; NaN with a unit that never changed."""
@@ -161,7 +166,7 @@ class Result:
     def effective_samples(self) -> Array:
         """Return the effective sample size of each unit; NaN for a unit that never changed."""
         if self.samples.gathered.occupancy is None:
-            return diagnostics.effective_samples(self.z)
+            return diagnostics.effective_samples(self.draws)
         p, error = self.marginals(), self.marginals_error()
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.where(error > 0, p * (1 - p) / error**2, np.nan))
@@ -170,7 +175,7 @@ class Result:
         """Return the sampled probabilities of the 2^n states, unit 0 the most significant bit."""
         if self.samples.gathered.joint is None:
             self._need_states("joint", "joint")
-            return diagnostics.joint(self.z)
+            return diagnostics.joint(self.draws)
         n = self.machine.n_units
         require(n <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", n)
         shares = self._recorded_joint(self.simulated).mean(axis=0)
@@ -200,7 +205,7 @@ class Result:
         """Return the joint distribution of the free units in independent blocks, (blocks, 2^n)."""
         if self.samples.gathered.joint is None:
             self._need_states(method, "joint")
-            return diagnostics.block_joint(self.z[..., self.free])
+            return diagnostics.block_joint(self._free_draws)
         chains = len(self.samples.gathered.joint.steps)
         least = diagnostics.MIN_BLOCKS
         require(chains >= least, method, f'of at least {least} chains with record="joint"', f"{chains}")
@@ -241,7 +246,8 @@ class Result:
     def energies(self) -> Array:
         """Return the energy of each draw, shape (chains, draws): of all units, clamped ones included."""
         self._need_states("energies")
-        return _energies(self.machine, self.z)
+        chains, draws, _ = self.draws.shape
+        return energies(self.machine, self.draws, slice(0, chains), slice(0, draws))
 
     def convergence(self) -> diagnostics.Convergence:
         """Return R-hat, ESS and MCSE of the free units, and of the energy, which comes last."""
@@ -250,8 +256,7 @@ class Result:
     @cached_property
     def _convergence(self) -> diagnostics.Convergence:
         self._need_states("convergence")
-        states = self.z if len(self.free) == self.machine.n_units else self.z[..., self.free]
-        units = diagnostics.convergence(states, tuple(self.names[k] for k in self.free))
+        units = diagnostics.convergence(self._free_draws, tuple(self.names[k] for k in self.free))
         return units.beside(diagnostics.convergence(self.energies()[..., None], ("energy",)))
 
     def efficiency(self) -> diagnostics.Efficiency:
@@ -282,7 +287,7 @@ class Result:
         occupancy = self.samples.gathered.occupancy
         if occupancy is None:
             self._need_states(method, "moments")
-            return np.asarray(diagnostics.blocks(self.z[..., self.free]).mean(axis=1, dtype=np.float64))
+            return diagnostics.block_marginals(self._free_draws)
         shares = occupancy.shares(-(-diagnostics.MIN_BLOCKS // len(occupancy.on)))
         of_free = np.searchsorted(self.simulated, self.free)
         return shares.reshape(-1, shares.shape[-1])[:, of_free]
@@ -307,13 +312,30 @@ class Result:
         self._need_states("test_pairs")
         truth = exact_pairs[np.triu_indices(len(free), 1)]
         known = np.isfinite(truth)  # elimination leaves out units that are not coupled
-        per_block = diagnostics.block_pairs(self.z[..., free])
+        per_block = diagnostics.block_pairs(self._free_draws)
         return diagnostics.mean_test(per_block[:, known], truth[known], of="pairs")
 
     def test_joint(self) -> diagnostics.TargetTest:
         """Test whether the joint distribution of the free units (at most 25) is the target's."""
         target = exact.exact_joint(self.target())
         return diagnostics.joint_test(self._joint_of_blocks("test_joint"), target)
+
+    def compared_with(self, other: Result) -> tuple[diagnostics.TargetTest, ...]:
+        """Test whether two runs of the same units under the same evidence have the same distribution.
+
+        Of the free units the marginals; the pairs, where both recorded states; the joint distribution, where both
+        recorded it and the units are at most 12. Of several tests, one p-value below .01 is no surprise: divide by
+        their number (Bonferroni).
+        """
+        same = self.names == other.names and dict(self.clamp) == dict(other.clamp)
+        require(same, "compared_with", "a result of the same units under the same evidence", other.names[:5])
+        both, test = (self, other), diagnostics.two_sample_test
+        found = [test(*(one.block_marginals() for one in both))]
+        if len(self.free) > 1 and all(one.samples.packed is not None for one in both):
+            found.append(test(*(diagnostics.block_pairs(one._free_draws) for one in both), of="pairs"))
+        if 1 < len(self.free) <= MAX_JUDGED_UNITS and all(one.has_joint for one in both):
+            found.append(test(*(one._joint_of_blocks("compared_with") for one in both), of="joint"))
+        return tuple(found)
 
     def bias_bound(self, confidence: float = 0.99) -> diagnostics.BiasBound:
         """Return a bound on the largest bias of a marginal of the free units, against ``reference``."""
@@ -336,7 +358,7 @@ class Result:
     def extrapolation(self) -> diagnostics.Extrapolation:
         """Return D_KL extrapolated to a run without end."""
         self._need_states("extrapolation")
-        return diagnostics.extrapolation(self.z[..., self.free], exact.exact_joint(self.target()))
+        return diagnostics.extrapolation(self._free_draws, exact.exact_joint(self.target()))
 
     def temperature(self) -> diagnostics.Temperature:
         """Return the beta that fits the samples best, by the likelihood where exact, else by pseudo-likelihood."""
@@ -345,16 +367,16 @@ class Result:
     @cached_property
     def _temperature(self) -> diagnostics.Temperature:
         self._need_states("temperature")
-        target, states = self.target(), self.z[..., self.free]
+        target, states = self.target(), self._free_draws
         if self.exact() is None:
             return diagnostics.pseudo_temperature(states, target)
-        energies = _energies(target, states)
-        return diagnostics.likely_temperature(diagnostics.blocks(energies).mean(axis=1), target)
+        of_draws = energies(target, states, slice(0, states.shape[0]), slice(0, states.shape[1]))
+        return diagnostics.likely_temperature(diagnostics.blocks(of_draws).mean(axis=1), target)
 
     def modes(self, patterns: Array | None = None) -> diagnostics.Mixing:
         """Return how chains travel between modes: given patterns of the free units, or basins of the energy."""
         self._need_states("modes")
-        states = self.z[..., self.free]
+        states = self._free_draws[:, :]
         if patterns is None:
             return diagnostics.mixing(*diagnostics.basins(states, self.target()))
         return diagnostics.mixing(*diagnostics.nearest(states, patterns))
@@ -497,16 +519,3 @@ class Result:
         from boltzspike.report import write_report  # a listed exception, as ``save``
 
         write_report(self, path, title=title, force=force)
-
-
-def _energies(machine: Machine, states: Array) -> Array:
-    """Return the energies of states (chains, draws, units), some draws at a time: as float64 they are large."""
-    plain = machine.to_boltzmann()
-    found = np.empty(states.shape[:2])
-    for first in range(0, states.shape[1], _DRAWS):
-        part = slice(first, first + _DRAWS)
-        found[:, part] = plain.energy(states[:, part])
-    return found
-
-
-_DRAWS = 2**12

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal as signals
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from boltzspike.errors import ValidationError
 from boltzspike.samples import PASS_BYTES, Joining, Record, Samples
+from boltzspike.spool import Spool
 
 CHUNK_SECONDS = 0.25
 """Wall-clock time that a chunk is meant to take at least: how long a request to stop waits."""
@@ -84,6 +87,7 @@ def in_chunks(
     requests: StopRequests,
     parts: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    spool: Path | None = None,
 ) -> tuple[Joining, Any]:
     """Run ``steps`` in chunks of about ``CHUNK_SECONDS`` until they are done or a stop is asked for.
 
@@ -95,12 +99,14 @@ def in_chunks(
         Steps of the first chunk.
     parts
         Equal parts of the run that ``Occupancy`` keeps apart.
+    spool
+        Folder to keep rasters in, on its disk, while the run goes on; ``None``: in memory.
 
     Returns
     -------
     The parts, not yet joined, and the state after them.
     """
-    joining = Joining()
+    joining = Joining() if spool is None else Spool(spool, record, steps)
     ends = [steps * (k + 1) // parts for k in range(parts)]
     chunk = least
     # a thread of its own: in the main one, Python would not look at signals until a compiled loop is done
@@ -134,8 +140,11 @@ def check_memory(
     delay: int = 1,
     synapses: int | None = None,
     memory: int | None = None,
+    spool: Path | None = None,
 ) -> None:
     """Raise, before anything is allocated, if a run, or what is to be recorded of it, does not fit into memory.
+
+    With a ``spool``, rasters have to fit on its disk instead.
 
     Parameters
     ----------
@@ -151,15 +160,30 @@ def check_memory(
     if memory is None:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     taken = bytes_of(record, steps, chains, units, shortest, delay=delay, synapses=synapses)
+    if spool is not None:
+        rasters = {name: taken.pop(name) for name in RASTERS if name in taken}
+        if "states" in rasters:
+            # a bit each in the spool; in the file two or three, and the energy of each draw
+            draws = float(chains) * (steps // record.draws_every)
+            rasters["states"] = draws * (units / 2 + 8)
+        _check_room(rasters, shutil.disk_usage(spool).free, "the {} that are left on the disk of " + str(spool))
+    _check_room(taken, memory, "this machine's {} of memory")
+
+
+def _check_room(taken: Mapping[str, float], room: float, where: str) -> None:
     total = sum(taken.values())
-    if total < memory:
+    if total < room:
         return
     most = max(taken, key=lambda name: taken[name])
     field_name, remedy = _REMEDIES[most]
     raise ValidationError(
-        f"{field_name}: must leave the run within this machine's {memory / 2**30:.0f} GiB of memory, got one that "
+        f"{field_name}: must leave the run within {where.format(f'{room / 2**30:.0f} GiB')}, got one that "
         f"takes {total / 2**30:.3g} GiB, {taken[most] / 2**30:.3g} of it for {most}; {remedy}"
     )
+
+
+RASTERS = ("states", "spikes", "voltages", "energies")
+"""What grows with the duration."""
 
 
 _REMEDIES = {

@@ -159,9 +159,14 @@ class PackedStates:
         """Pack int8 (chains, draws, units)."""
         return PackedStates(bits=np.packbits(states.view(np.uint8), axis=-1), n_units=states.shape[-1])
 
-    def unpacked(self) -> Array:
-        """Return the states, int8 (chains, draws, units)."""
-        return np.unpackbits(self.bits, axis=-1, count=self.n_units).view(np.int8)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Chains, draws, units."""
+        return (*self.bits.shape[:2], self.n_units)
+
+    def unpacked(self, chains: slice = slice(None), draws: slice = slice(None)) -> Array:
+        """Return the states, or some of them, int8 (chains, draws, units)."""
+        return np.unpackbits(self.bits[chains, draws], axis=-1, count=self.n_units).view(np.int8)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

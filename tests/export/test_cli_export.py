@@ -6,13 +6,6 @@ import pytest
 import boltzspike as bs
 
 
-def boltzspike(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", "from boltzspike.cli import main; main()", *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
 @pytest.fixture
 def model(tmp_path):
     machine = bs.BoltzmannMachine(weights=[[0, 0.5], [0.5, 0]], biases=[-0.3, 0.2], names=["smoke", "lung"])
@@ -20,7 +13,7 @@ def model(tmp_path):
     return tmp_path / "m.json"
 
 
-def test_export_says_what_it_wrote_what_is_lost_and_what_comes_next(model, tmp_path):
+def test_export_says_what_it_wrote_what_is_lost_and_what_comes_next(model, tmp_path, boltzspike):
     done = boltzspike("export", model, "--to", "nir", "-o", tmp_path / "n", "--allow-loss", "--clamp", "smoke=1")
     assert done.returncode == 0, done.stderr
     assert "network.nir" in done.stdout
@@ -28,7 +21,7 @@ def test_export_says_what_it_wrote_what_is_lost_and_what_comes_next(model, tmp_p
     assert done.stdout.splitlines()[-1].startswith("next: nir.read(")
 
 
-def test_an_exported_folder_that_was_run_is_read_by_every_command(model, tmp_path):
+def test_an_exported_folder_that_was_run_is_read_by_every_command(model, tmp_path, boltzspike):
     folder = tmp_path / "net"
     options = ("--duration", "300ms", "--burn-in", "100ms", "--chains", 16, "--rule", "psp")
     done = boltzspike("export", model, "--to", "nest", "-o", folder, *options)
@@ -50,12 +43,12 @@ def test_an_exported_folder_that_was_run_is_read_by_every_command(model, tmp_pat
         (("--to", "nest", "--seed", "-1"), "seed: must be an integer, at least 0, got -1"),
         (("--to", "nest", "--duration", "0s"), "duration: must be >= 0.1 ms, got 0.0"),
         (("--to", "nest", "--dt", "0.3"), "must be a multiple of dt = 0.3 ms"),
-        (("--to", "n-bit", "--bits", "0"), "Hardware.weight_bits: must be an integer in 1 .. 24, got 0"),
+        (("--to", "n-bit", "--bits", "0"), "Chip.weight_bits: must be an integer in 1 .. 24, got 0"),
         (("--to", "nest", "--clamp", "smok=1"), "clamp: no unit named 'smok'; did you mean 'smoke'?"),
         (("--to", "nest", "--rule", "magic"), "rule: no translation rule named 'magic'"),
     ],
 )
-def test_a_bad_argument_is_an_error_and_writes_nothing(model, tmp_path, arguments, message):
+def test_a_bad_argument_is_an_error_and_writes_nothing(model, tmp_path, arguments, message, boltzspike):
     done = boltzspike("export", model, "-o", tmp_path / "out", *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

@@ -6,7 +6,7 @@ import pytest
 
 import boltzspike as bs
 from boltzspike.errors import UnsupportedFeature, ValidationError
-from boltzspike.export.hardware import BRAINSCALES_2, Hardware, map_network, n_bit
+from boltzspike.export.hardware import BRAINSCALES_2, Chip, map_network, n_bit
 
 S1, S5A = bs.presets.S1, bs.presets.S5a
 
@@ -136,10 +136,10 @@ def test_what_does_not_fit_is_refused_with_the_count():
 
 
 def test_hardware_that_can_not_be_is_refused():
-    with pytest.raises(ValidationError, match=r"Hardware.weight_bits: must be an integer in 1 .. 24, got 0"):
+    with pytest.raises(ValidationError, match=r"Chip.weight_bits: must be an integer in 1 .. 24, got 0"):
         n_bit(0)
-    with pytest.raises(ValidationError, match="Hardware.ranges: must be of tau_m"):
-        Hardware(name="x", weight_bits=4, ranges={"c_m": (1.0, 2.0)})
+    with pytest.raises(ValidationError, match="Chip.ranges: must be of tau_m"):
+        Chip(name="x", weight_bits=4, ranges={"c_m": (1.0, 2.0)})
 
 
 def predicted(losses):

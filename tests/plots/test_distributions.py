@@ -31,7 +31,16 @@ def test_error_bars_reach_one_standard_error_up_and_down(result):
 
 def test_the_joint_shows_every_state_in_order(result, render):
     ax = result.plot_joint()
-    assert [bar.get_height() for bar in ax.patches] == pytest.approx(result.joint())
+    (points,) = ax.containers
+    place, height = points.lines[0].get_data()
+    seen = np.flatnonzero(result.joint() > 0)
+    assert list(place) == list(seen)
+    assert height == pytest.approx(result.joint()[seen])
+    assert ax.get_yscale() == "log"
+    assert not ax.patches, "bars have no foot on a logarithmic axis"
+    upper = [segment[1, 1] for segment in points.lines[2][0].get_segments()]
+    error = bs.diagnostics.joint_error(result.z)[seen]
+    assert upper == pytest.approx(result.joint()[seen] + error)
     assert [label.get_text() for label in ax.get_xticklabels()] == [f"{k:03b}" for k in range(8)]
     render(ax)
 

@@ -128,7 +128,9 @@ def read_machine(path: Path) -> Machine:
     return machine
 
 
-def read_target(path: Path, evidence: dict[str, str], *, route: str, encoding: str) -> Machine | Compiled:
+def read_target(
+    path: Path, evidence: dict[str, str], *, route: str | None, encoding: str | None
+) -> Machine | Compiled:
     """Return the machine in a file, or the Bayesian network in it compiled under the evidence."""
     from boltzspike.compilation import compile_bayes
     from boltzspike.errors import ValidationError
@@ -136,11 +138,15 @@ def read_target(path: Path, evidence: dict[str, str], *, route: str, encoding: s
     from boltzspike.pipeline import read
 
     if isinstance(network := read(path), BayesianNetwork):
-        compiled = compile_bayes(network, evidence, route=route, encoding=encoding)
+        chosen = {name: value for name, value in (("route", route), ("encoding", encoding)) if value is not None}
+        compiled = compile_bayes(network, evidence, **chosen)  # type: ignore[arg-type]  # validated there
         print(compiled.report)
         return compiled
     if evidence:
         raise ValidationError("evidence: is for Bayesian networks; a machine takes --clamp NAME=0 or NAME=1")
+    for name, value in (("route", route), ("encoding", encoding)):
+        if value is not None:
+            raise ValidationError(f"{name}: is for Bayesian networks, which are compiled; {path} needs none")
     return read_machine(path)
 
 

@@ -60,7 +60,7 @@ def calibrate(
     from boltzspike.theory.membrane import effective_currents
 
     if output is not None:
-        check_writable(output, force=force)
+        check_writable(output, force=force, suffixes=(".json",))
     check_picture(plot, force=force)
     cell, background, chosen = read_neuron(neuron, control)
     if currents:
@@ -114,7 +114,7 @@ def design(
     from boltzspike.files import check_writable
 
     if output is not None:
-        check_writable(output, force=force)
+        check_writable(output, force=force, suffixes=(".json",))
     cell, _, chosen = read_neuron(neuron, control)
     if synapse:
         given = [name for name, value in (("alpha", alpha), ("sigma", sigma), ("tau_eff", tau_eff)) if value]
@@ -156,14 +156,16 @@ def response(
     from scipy.special import expit
 
     from boltzspike import pipeline
+    from boltzspike.errors import require
     from boltzspike.files import check_writable, save
     from boltzspike.model.neuron import CONTROL_UNITS
 
     if output is not None:
-        check_writable(output, force=force)
+        check_writable(output, force=force, suffixes=(".json",))
     check_picture(plot, force=force)
     cell, background, chosen = read_neuron(neuron, control)
     calibration = pipeline.calibrate(cell, background, control=chosen)
+    require(points >= 2, "points", "at least 2", points)
     biases = np.linspace(-5, 5, points)
     x: Any = np.array([calibration.control_at(b) for b in biases])
     how: dict[str, Any] = {

@@ -64,11 +64,18 @@ def sample(
     ] = [],  # noqa: B006  # Typer copies it
     settle: Settle = "200ms",
     route: Annotated[
-        str, typer.Option(help="How a Bayesian network is compiled: fitted, monomials, assignments.")
-    ] = "fitted",
+        str | None,
+        typer.Option(
+            help="How a Bayesian network is compiled: fitted (the default), monomials, assignments.",
+            show_default=False,
+        ),
+    ] = None,
     encoding: Annotated[
-        str, typer.Option(help="Of variables of many states: one-hot, domain-wall, bits.")
-    ] = "one-hot",
+        str | None,
+        typer.Option(
+            help="Of variables of many states: one-hot (the default), domain-wall, bits.", show_default=False
+        ),
+    ] = None,
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
@@ -120,12 +127,12 @@ def sample(
     from boltzspike import pipeline
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError
-    from boltzspike.files import check_writable
+    from boltzspike.files import RESULT_SUFFIXES, check_writable
     from boltzspike.summary import summary
 
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if output is not None:
-            check_writable(output, force=force)
+            check_writable(output, force=force, suffixes=RESULT_SUFFIXES)
         if report is not None:
             check_report(report, force=force)
             if evidence_at:
@@ -159,6 +166,7 @@ def sample(
                     record=record,
                     checkpoint=checkpoint,
                     resume=resume,
+                    spool=None if output is None else output.parent,
                     threads=threads,
                     progress=progress,
                 )

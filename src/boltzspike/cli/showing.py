@@ -132,18 +132,21 @@ def check_report(path: Path, *, force: bool) -> None:
     check_writable(path, force=force)
 
 
-def print_table(header: list[str], rows: list[list[str]], *, words: int = 1) -> None:
-    """Print columns, the first ``words`` of them left-justified."""
+def print_table(header: list[str], rows: list[list[str]], *, words: int = 1, wrapped: bool = False) -> None:
+    """Print columns, the first ``words`` of them left-justified; the last one ``wrapped`` to fit the terminal."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for k, title in enumerate(header):
-        table.add_column(title, justify="left" if k < words else "right", no_wrap=True)
+        table.add_column(
+            title, justify="left" if k < words else "right", no_wrap=not wrapped or k < len(header) - 1
+        )
     for row in rows:
         table.add_row(*row)
     needed = sum(max(len(cell) for cell in column) + 2 for column in zip(header, *rows))
-    Console(highlight=False, width=max(Console().width, needed)).print(table)
+    width = Console().width if wrapped else max(Console().width, needed)
+    Console(highlight=False, width=width).print(table)
 
 
 def print_json(what: Any) -> None:

@@ -61,7 +61,7 @@ def tune(
     from boltzspike.translation import Translation
     from boltzspike.translation.tuned import Step
 
-    check_writable(output, force=force)
+    check_writable(output, force=force, suffixes=(".json",))
     machine = read_machine(model)
     begin = None
     if start is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzspike.diagnostics.estimates import States
 from boltzspike.errors import require
 
 Array = np.ndarray
@@ -83,7 +84,7 @@ class Convergence:
 _ARRAYS = ("r_hat", "ess", "mcse")
 
 
-def convergence(values: Array, names: tuple[str, ...] | None = None) -> Convergence:
+def convergence(values: States, names: tuple[str, ...] | None = None) -> Convergence:
     """Return R-hat, ESS and MCSE.
 
     Parameters

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from boltzspike.diagnostics.divergence import jackknifed, kl_and_floor
-from boltzspike.diagnostics.estimates import MIN_BLOCKS
+from boltzspike.diagnostics.estimates import MIN_BLOCKS, States, pieces
 from boltzspike.errors import ValidationError, require
 from boltzspike.samples import joint_counts
 
@@ -176,7 +176,7 @@ class Extrapolation:
         return f"D_KL -> {self.systematic:.3g} +- {self.error:.1g} for a run without end"
 
 
-def extrapolation(states: Array, target: Array) -> Extrapolation:
+def extrapolation(states: States, target: Array) -> Extrapolation:
     """Extrapolate D_KL to a run without end by a line in 1/T through the whole, halves, quarters and eighths.
 
     It needs no variance of the sampled probabilities and so checks the floor that ``kl_divergence`` subtracts;
@@ -196,9 +196,12 @@ def extrapolation(states: Array, target: Array) -> Extrapolation:
             f"extrapolation: needs {MIN_BLOCKS} chains of {SEGMENTS} draws, got {chains} of {draws}"
         )
     length = draws // SEGMENTS
-    counts = np.stack([
-        joint_counts(states[:, k * length : (k + 1) * length]) for k in range(SEGMENTS)
-    ])  # fmt: skip
+
+    def counted(chain: int, segment: int) -> Array:
+        run = pieces(states, chain, segment * length, (segment + 1) * length)
+        return np.sum([joint_counts(z[None])[0] for z in run], axis=0)
+
+    counts = np.array([[counted(chain, k) for chain in range(chains)] for k in range(SEGMENTS)])
     together = np.array([1, 2, 4, SEGMENTS])
 
     def divergences(of: Array, over: int) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize
 from scipy.special import expit, stdtr
 
-from boltzspike.diagnostics.estimates import blocks, standard_error
+from boltzspike.diagnostics.estimates import States, each_block, standard_error
 from boltzspike.errors import ValidationError, require
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine
 from boltzspike.theory.exact import exact_moments
@@ -100,7 +100,7 @@ def likely_temperature(block_energies: Array, machine: Machine) -> Temperature:
     return _temperature(beta, error, len(block_energies), "likelihood")
 
 
-def pseudo_temperature(states: Array, machine: Machine) -> Temperature:
+def pseudo_temperature(states: States, machine: Machine) -> Temperature:
     """Return the beta of greatest pseudo-likelihood prod_k p(z_k | all others): for machines of any size.
 
     The score is sum_k u_k (z_k - sigma(beta u_k)), u = W z + b; the error comes from the spread of the scores of
@@ -114,27 +114,29 @@ def pseudo_temperature(states: Array, machine: Machine) -> Temperature:
     plain = machine.to_boltzmann()
     require(states.shape[-1] == plain.n_units, "states", f"of {plain.n_units} units", states.shape[-1])
     weights, biases = np.asarray(plain.weights, dtype=np.float32), np.asarray(plain.biases, dtype=np.float32)
-    parts = blocks(states)
-    beta, scores = 1.0, np.zeros(len(parts))
+    beta = 1.0
     for _ in range(50):
-        information = 0.0
-        for k, part in enumerate(parts):
-            z = part.astype(np.float32)
-            u = z @ weights + biases
-            p = expit(np.float32(beta) * u)
-            scores[k] = np.sum(u * (z - p), dtype=np.float64)
-            information += float(np.sum(u * u * p * (1 - p), dtype=np.float64))
+        information, of_blocks = 0.0, []
+        for pieces in each_block(states):
+            of_blocks.append(0.0)
+            for piece in pieces:
+                z = piece.astype(np.float32)
+                u = z @ weights + biases
+                p = expit(np.float32(beta) * u)
+                of_blocks[-1] += float(np.sum(u * (z - p), dtype=np.float64))
+                information += float(np.sum(u * u * p * (1 - p), dtype=np.float64))
         if information == 0:
             raise ValidationError("temperature: the machine has neither weights nor biases, so no temperature")
+        scores = np.array(of_blocks)
         step = float(scores.sum()) / information
-        error = float(np.std(scores, ddof=1)) * np.sqrt(len(parts)) / information
+        error = float(np.std(scores, ddof=1)) * np.sqrt(len(scores)) / information
         beta += float(np.clip(step, -1.0, 1.0))
         if not RANGE[0] <= beta <= RANGE[1]:
             raise ValidationError(f"temperature: no beta in {RANGE[0]:g} .. {RANGE[1]:g} fits the samples")
         # what is left after a step is of second order in it
         if abs(step) < 0.01 or abs(step) < 0.1 * error:
             break
-    return _temperature(beta, error, len(parts), "pseudo-likelihood")
+    return _temperature(beta, error, len(scores), "pseudo-likelihood")
 
 
 def _temperature(beta: float, error: float, number: int, method: str) -> Temperature:

@@ -38,7 +38,7 @@ TIMES = ("tau_m", "tau_refrac", "tau_syn_exc", "tau_syn_inh")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hardware:
+class Chip:
     """The limits of a target."""
 
     name: str
@@ -64,10 +64,10 @@ class Hardware:
     def __post_init__(self) -> None:
         """Validate."""
         whole = isinstance(self.weight_bits, int) and 1 <= self.weight_bits <= 24
-        require(whole, "Hardware.weight_bits", "an integer in 1 .. 24", self.weight_bits)
-        require(self.acceleration > 0, "Hardware.acceleration", "> 0", self.acceleration)
+        require(whole, "Chip.weight_bits", "an integer in 1 .. 24", self.weight_bits)
+        require(self.acceleration > 0, "Chip.acceleration", "> 0", self.acceleration)
         unknown = sorted(set(self.ranges) - set(TIMES))
-        require(not unknown, "Hardware.ranges", f"of {', '.join(TIMES)}", unknown)
+        require(not unknown, "Chip.ranges", f"of {', '.join(TIMES)}", unknown)
 
     @property
     def levels(self) -> int:
@@ -75,7 +75,7 @@ class Hardware:
         return int(2**self.weight_bits - 1)
 
 
-BRAINSCALES_2 = Hardware(
+BRAINSCALES_2 = Chip(
     name="BrainScaleS-2", weight_bits=6, sign="row", neurons=512, rows=256, parameter_bits=10, acceleration=1000.0,
     ranges={
         "tau_m": (0.5, 60.0), "tau_syn_exc": (0.3, 30.0), "tau_syn_inh": (0.3, 30.0), "tau_refrac": (0.1, 32.0),
@@ -84,16 +84,16 @@ BRAINSCALES_2 = Hardware(
 )  # fmt: skip
 
 
-def n_bit(bits: int) -> Hardware:
+def n_bit(bits: int) -> Chip:
     """Return a target of signed weights of so many bits (without the sign) and no other limit."""
-    return Hardware(name=f"{bits}-bit weights", weight_bits=bits)
+    return Chip(name=f"{bits}-bit weights", weight_bits=bits)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Mapped:
     """A network on a target."""
 
-    hardware: Hardware
+    hardware: Chip
     network: SpikingNetwork
     """As the target holds it, in biological units."""
     losses: tuple[Loss, ...]
@@ -104,7 +104,7 @@ class Mapped:
     """All of it in the target's units, as plain JSON types."""
 
 
-def map_network(network: SpikingNetwork, hardware: Hardware) -> Mapped:
+def map_network(network: SpikingNetwork, hardware: Chip) -> Mapped:
     """Map a network to a target.
 
     Weights are whole multiples of a unit, one for the network, recurrent and background: that which loses least
@@ -147,7 +147,7 @@ def map_network(network: SpikingNetwork, hardware: Hardware) -> Mapped:
 
 
 def _quantise_weights(
-    network: SpikingNetwork, weights: Array, hardware: Hardware
+    network: SpikingNetwork, weights: Array, hardware: Chip
 ) -> tuple[float, Array, list[PoissonBackground], list[Loss]]:
     sources = [np.asarray(background.weights) for background in network.backgrounds]
     groups = {"recurrent weights": weights[weights != 0], "background weights": np.concatenate(sources)}
@@ -183,7 +183,7 @@ def _quantise_weights(
 
 
 def _rows(
-    weights: Array, backgrounds: list[PoissonBackground], unit: float, hardware: Hardware
+    weights: Array, backgrounds: list[PoissonBackground], unit: float, hardware: Chip
 ) -> list[dict[str, Any]]:
     """Return the rows of synapses: for each its sign, and [neuron, weight, source] of each synapse."""
     rows: list[dict[str, Any]] = []
@@ -219,7 +219,7 @@ def _rows(
     return rows
 
 
-def _check_events(network: SpikingNetwork, hardware: Hardware) -> None:
+def _check_events(network: SpikingNetwork, hardware: Chip) -> None:
     if hardware.event_rate is None:
         return
     background = sum(float(np.sum(background.rates)) for background in network.backgrounds)
@@ -232,9 +232,7 @@ def _check_events(network: SpikingNetwork, hardware: Hardware) -> None:
         )
 
 
-def _quantise_neurons(
-    network: SpikingNetwork, hardware: Hardware
-) -> tuple[list[Any], list[Loss], dict[str, float]]:
+def _quantise_neurons(network: SpikingNetwork, hardware: Chip) -> tuple[list[Any], list[Loss], dict[str, float]]:
     """Return the neurons as they are held, what was lost, and the grid of potentials."""
     neurons: list[Any] = list(network.neurons)
     losses = []
@@ -274,7 +272,7 @@ def _quantise_neurons(
 
 
 def _netlist(
-    network: SpikingNetwork, hardware: Hardware, unit: float, rows: list[dict[str, Any]], grid: dict[str, float]
+    network: SpikingNetwork, hardware: Chip, unit: float, rows: list[dict[str, Any]], grid: dict[str, float]
 ) -> dict[str, Any]:
     per_us = 1e3 / hardware.acceleration
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ def run_network(
     progress: Progress | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    spool: Path | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Return the samples, and how they came: what was approximated, seconds of sampling and of all before it."""
     program = compile_program(network, dt=dt, clamp=clamp)
@@ -67,6 +69,7 @@ def run_network(
         shortest=program.shortest_refractory, delay=program.delay_steps,
         synapses=program.weights.nnz if is_sparse(program.weights) else None, progress=progress,
         identity=(engine_name(engine), program), initial=initial, checkpoint=checkpoint, resume=resume,
+        spool=spool,
     )  # fmt: skip
 
 
@@ -90,10 +93,12 @@ def advance(
     initial: Initial | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    spool: Path | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Run what ``prepare`` returns; ``longest`` and ``shortest`` are refractory periods in steps.
 
-    ``identity`` names the engine and holds all that the run depends on, for checkpoints.
+    ``identity`` names the engine and holds all that the run depends on, for checkpoints. ``spool`` is a folder for
+    rasters, on whose disk they are kept instead of in memory.
     """
     check_seed(seed)
     require(whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
@@ -107,7 +112,7 @@ def advance(
     least = max(record.draws_every, longest)
     steps = round(duration / dt)
     require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses)
+    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses, spool=spool)
     started = time.perf_counter()
     runner = prepare()
     with stop_requests() as requests:
@@ -124,7 +129,15 @@ def advance(
         # of a run of few chains that is stopped early, a part is enough for standard errors
         parts = 1 if chains >= MIN_BLOCKS else min(_PARTS_A_BLOCK * -(-MIN_BLOCKS // chains), steps)
         joining, state = in_chunks(
-            runner, state, steps, record, least=least, requests=requests, parts=parts, progress=progress
+            runner,
+            state,
+            steps,
+            record,
+            least=least,
+            requests=requests,
+            parts=parts,
+            progress=progress,
+            spool=spool,
         )
     stopped = requests.signal if joining.steps < steps else None
     if stopped is not None and not joining.draws(max(record.draws_every, 1)):
@@ -163,6 +176,7 @@ def sample_abstract(
     progress: Progress | None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    spool: Path | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
     """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
     from boltzspike import abstract
@@ -180,7 +194,7 @@ def sample_abstract(
     return advance(
         prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
         longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, (weights, biases)),
-        checkpoint=checkpoint, resume=resume,
+        checkpoint=checkpoint, resume=resume, spool=spool,
     )  # fmt: skip
 
 

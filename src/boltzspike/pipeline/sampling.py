@@ -47,8 +47,11 @@ from boltzspike.program import steps_of
 from boltzspike.progress import notebook_bar
 from boltzspike.result import Result
 from boltzspike.samples import Record
+from boltzspike.theory.exact import exact_joint
 from boltzspike.translation import Translation
 
+MAX_SHOWN_JOINT = 12
+"""Simulated units up to which progress shows D_KL: it takes a part of a percent of the time."""
 SLOW_MIXING = 5
 """A run shorter than so many relaxation times is warned of."""
 
@@ -89,6 +92,7 @@ def sample(
     initial: Initial | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    spool: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -154,6 +158,9 @@ def sample(
     resume
         Such a file: go on where that run of the same network ended, without burn-in. Seed and chains must be the
         same; the samples are those that a longer run would have given.
+    spool
+        Folder with room for what is recorded of each draw: it is kept there, in files without a name that go with
+        the result, and the memory that the run takes does not grow with the duration. ``None``: in memory.
     threads
         ``None``: all cores.
     progress
@@ -172,6 +179,9 @@ def sample(
     """
     if checkpoint is not None:
         files.check_writable(Path(checkpoint), force=True)
+    if spool is not None:
+        spool = Path(spool)
+        files.check_writable(spool / "raster", force=True)
     compiled = None
     if isinstance(machine, BayesianNetwork):
         compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
@@ -218,7 +228,11 @@ def sample(
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
         translation = translation_of(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
-        every = steps_of(draw_every if draw_every is not None else calibration.neuron.tau_refrac, dt, "draw_every")
+        tau_refrac = calibration.neuron.tau_refrac
+        if draw_every is None:
+            whole = abs(tau_refrac / dt - round(tau_refrac / dt)) <= 1e-6
+            require(whole and dt <= tau_refrac, "dt", f"a whole part of tau_refrac = {tau_refrac:g} ms", dt)
+        every = steps_of(tau_refrac if draw_every is None else draw_every, dt, "draw_every")
         kept = _record(record, every, plain.n_units)
         longest = round(calibration.neuron.tau_refrac / dt)
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
@@ -236,7 +250,11 @@ def sample(
             warn_of_mixing(relaxation, burn_in + duration)
     try:
         with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
-            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume)
+            one_target = not schedule and evidence_course is None and (clamping == "bias" or not clamped)
+            known = one_target and len(free) <= MAX_SHOWN_JOINT and isinstance(record, str)
+            if known and shown is not None and hasattr(shown, "compare"):
+                shown.compare(exact_joint(conditioned))
+            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume, spool=spool)
     except Stopped as stop:
         samples, how, stopped = stop.samples, stop.how, stop
     if translation is None:

@@ -7,6 +7,7 @@ import math
 import re
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.pipeline.sampling import sample, warn_of_mixing
 from boltzspike.result import Result
 from boltzspike.running import Watcher
-from boltzspike.samples import Samples
+from boltzspike.samples import Joining, Record
+from boltzspike.spool import Spool
 
 LOOKS = 7
 """The first look is after 1/64 of the longest duration, each further one after twice the time."""
@@ -117,6 +119,7 @@ def sample_until(
     ends = [duration / 2**k for k in range(LOOKS - 1, -1, -1)]
     ends = [end for end in ends if end >= FIRST_LOOK or end == duration]
     total: Result | None = None
+    joining: Joining | None = None
     with tempfile.TemporaryDirectory() as folder:
         state = Path(checkpoint) if checkpoint is not None else Path(folder) / "state.npz"
         for end in ends:
@@ -128,11 +131,13 @@ def sample_until(
                     warnings.filterwarnings("ignore", "mixing:", BoltzspikeWarning)
                     part = sample(machine, duration=end - done, checkpoint=state, **options)
             except Interrupted as stop:
-                whole = _joined(total, stop.result, asked, duration)
+                joining = joining or _joining(stop.result, duration, options)
+                whole = _joined(joining, total, stop.result, asked, duration)
                 raise Interrupted(str(stop), signal=stop.signal, result=whole) from None
             if total is None:
                 warn_of_mixing(part.configuration["relaxation_ms"], part.configuration["burn_in_ms"] + duration)
-            total = _joined(total, part, asked, duration)
+            joining = joining or _joining(part, duration, options)
+            total = _joined(joining, total, part, asked, duration)
             if asked.reached(total):
                 return dataclasses.replace(total, configuration={**total.configuration, "reached": True})
             options["resume"] = state
@@ -150,16 +155,30 @@ def _from(progress: Any, begin: float, end: float, duration: float) -> Any:
         progress(round(begin + steps / of * (end - begin)), round(duration))
 
     if isinstance(progress, Watcher):
+        if hasattr(progress, "compare"):
+            report.compare = progress.compare  # type: ignore[attr-defined]
         report.watch = progress.watch  # type: ignore[attr-defined]  # a function that is a Watcher too
     return report
 
 
-def _joined(before: Result | None, part: Result, asked: Wanted, duration: float) -> Result:
-    """Return two runs that follow each other as one."""
+def _joining(first: Result, duration: float, options: Mapping[str, Any]) -> Joining:
+    """Return what puts the runs together: in memory, or in the folder that was given for rasters."""
+    folder, record = options.get("spool"), options.get("record")
+    if folder is None:
+        return Joining()
+    dt = first.samples.dt
+    every = round(first.configuration["draw_every_ms"] / dt)
+    kept = record if isinstance(record, Record) else Record(states_every=every)
+    return Spool(Path(folder), kept, round(duration / dt))
+
+
+def _joined(joining: Joining, before: Result | None, part: Result, asked: Wanted, duration: float) -> Result:
+    """Return the runs so far and one that follows them as one."""
+    joining.add(part.samples)
     how = {**part.configuration, "duration_ms": duration, "until": str(asked), "reached": False}
     if before is None:
         return dataclasses.replace(part, configuration=how)
     for name in ("wall_seconds", "setup_seconds", "sampled_ms"):
         how[name] += before.configuration[name]
     how["burn_in_ms"] = before.configuration["burn_in_ms"]
-    return dataclasses.replace(part, samples=Samples.join([before.samples, part.samples]), configuration=how)
+    return dataclasses.replace(part, samples=joining.joined(), configuration=how)

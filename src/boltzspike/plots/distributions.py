@@ -26,7 +26,7 @@ def plot_probabilities(
     exact_name: str = "exact",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw sampled probabilities as bars with standard errors, the exact ones as marks over them.
+    """Draw sampled probabilities with standard errors, as bars or points, the exact ones as marks over them.
 
     Parameters
     ----------
@@ -35,24 +35,37 @@ def plot_probabilities(
     sampled, error, exact
         Probabilities and standard errors, (n,).
     log
-        Logarithmic axis, for joint distributions.
+        Logarithmic axis and points, for joint distributions: a bar has no foot there. The unseen has none.
     exact_name
         What the marks are.
     """
     ax = ax or new_axes(max(4.0, 1.5 + 0.3 * len(labels)), 3.2)
     where = np.arange(len(labels))
-    ax.bar(where, sampled, width=0.8, color=SAMPLED, yerr=error, error_kw={"lw": 0.9}, label="sampled")
+    if log:
+        seen = np.asarray(sampled) > 0
+        bars = None if error is None else _above_zero(np.asarray(sampled)[seen], np.asarray(error)[seen])
+        ax.errorbar(where[seen], np.asarray(sampled)[seen], bars, fmt="o", color=SAMPLED, ms=4, elinewidth=1.1,
+                    label="sampled")  # fmt: skip
+    else:
+        ax.bar(where, sampled, width=0.8, color=SAMPLED, yerr=error, error_kw={"lw": 0.9}, label="sampled")
     if exact is not None:
-        ax.plot(where, exact, "_", color=EXACT, ms=9, mew=2.2, label=exact_name)
+        ax.plot(where, exact, "_", color=EXACT, ms=9, mew=2.2, label=exact_name, zorder=1.5 if log else None)
     ax.set_xticks(
         where, literal(labels), rotation=90 if max(map(len, labels), default=0) > 2 else 0, fontsize=SMALL
     )
     ax.set_ylabel("probability")
     if log:
         ax.set_yscale("log")
+        ax.set_xlim(-0.7, len(labels) - 0.3)
+        ax.grid(axis="y", color=FAINT, lw=0.5, alpha=0.6)
     else:
         ax.set_ylim(0, None)
     return finish(ax, **ABOVE)
+
+
+def _above_zero(value: Array, error: Array) -> Array:
+    """Return errors downward and upward, (2, n), that a logarithmic axis can show."""
+    return np.stack([np.minimum(error, value * 0.95), error])
 
 
 def plot_agreement(
