@@ -16,10 +16,14 @@ SHOWN_UNITS = 20
 
 def print_answer(result: Result, *, all_units: bool, settle: float = 0.0) -> None:
     """Print what was sampled, for each stretch of constant evidence by itself; ``settle`` in ms."""
+    from boltzspike.pipeline.changing import HELD_NEURONS
     from boltzspike.posterior import PosteriorResult
 
     show: Any = print_posterior if isinstance(result, PosteriorResult) else print_result
     course = result.configuration.get("evidence_course")
+    for note in result.configuration.get("translation", ()):
+        if note == HELD_NEURONS:
+            print(f"note: {note}")
     if course is None:
         show(result, all_units=all_units)
         return

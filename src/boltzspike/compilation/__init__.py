@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from boltzspike.errors import UnsupportedFeature, ValidationError, require, sugg
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
-from boltzspike.theory.elimination import Factor, aligned, beliefs
+from boltzspike.theory.elimination import Beliefs, Factor, aligned, beliefs
 
 ROUTES = {
     "fitted": "few auxiliary units of moderate weights, fitted to each factor",
@@ -37,6 +37,8 @@ INVALID = 0.003
 _PENALTY_ROUNDS = 8
 _PENALTY_TOLERANCE = 0.2
 _LEAST_SHARE = 1e-30
+_MOST_INVALID = 1.5
+"""Times the share asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -286,36 +288,24 @@ def _compile(
         for v, e in encodings.items()
         if e.exclusions
     }
-    why = "not asked for"
-    got = None
-    for _ in range(_PENALTY_ROUNDS):
-        penalised = dict(terms)
-        for v, needed in strengths.items():
-            add(penalised, encodings[v].penalty(needed))
-        machine = _machine(penalised, auxiliaries, names)
-        if not (check or strengths):
-            break
-        logs = machine_logs(machine, auxiliaries, encodings)
-        try:
-            got = beliefs([2] * len(names), logs)
-        except UnsupportedFeature as error:
-            why = str(error)
-            break
-        # a pair's share is about proportional to exp(-strength): the weakest penalties that do
-        changes = {}
-        for v in strengths:
-            share = pair_shares(got, encodings[v]) * len(encodings[v].exclusions) / invalid
-            changes[v] = np.maximum(np.log(np.maximum(share, _LEAST_SHARE)), -strengths[v])
-        if all(np.abs(change).max() < _PENALTY_TOLERANCE for change in changes.values()):
-            break
-        for v, change in changes.items():
-            strengths[v] = strengths[v] + change
+    penalised = lambda strengths: _machine(_with_penalties(terms, encodings, strengths), auxiliaries, names)
+    why, got = "not asked for", None
+    try:
+        for lowering in (True, False):
+            machine, got = _settle(penalised, strengths, auxiliaries, encodings, invalid, check, lowering=lowering)
+            # where many variables fail together the weakest can't be found one by one: bounds, raised, stand
+            if got is None or all(invalid_share(got, encodings[v]) < _MOST_INVALID * invalid for v in strengths):
+                break
+    except UnsupportedFeature as error:
+        machine, why = penalised(strengths), str(error)
     seconds = time.perf_counter() - started
     magnitude = np.abs(machine.weights)
     marginal_error = divergence = None
     if check and got is not None:
         try:
-            marginal_error, divergence = machine_errors(logs, got, simple, encodings)
+            marginal_error, divergence = machine_errors(
+                machine_logs(machine, auxiliaries, encodings), got, simple, encodings
+            )
             why = ""
         except UnsupportedFeature as error:
             why = str(error)
@@ -346,6 +336,48 @@ def _compile(
         auxiliaries=tuple(auxiliaries),
         report=report,
     )
+
+
+def _with_penalties(
+    terms: Polynomial, encodings: Mapping[int, Encoding], strengths: Mapping[int, Array]
+) -> Polynomial:
+    penalised = dict(terms)
+    for v, needed in strengths.items():
+        add(penalised, encodings[v].penalty(needed))
+    return penalised
+
+
+def _settle(
+    penalised: Callable[[Mapping[int, Array]], BoltzmannMachine],
+    bounds: Mapping[int, Array],
+    auxiliaries: Sequence[Auxiliary],
+    encodings: Mapping[int, Encoding],
+    invalid: float,
+    check: bool,
+    *,
+    lowering: bool,
+) -> tuple[BoltzmannMachine, Beliefs | None]:
+    """Return the machine whose penalties leave the share ``invalid``, and its beliefs.
+
+    A pair's share is about proportional to exp(-strength), so a few steps get there. Without ``lowering``
+    penalties only rise above the bounds, which hold for one variable at a time.
+    """
+    strengths = dict(bounds)
+    for _ in range(_PENALTY_ROUNDS):
+        machine = penalised(strengths)
+        if not (check or strengths):
+            return machine, None
+        got = beliefs([2] * (machine.n_units - len(auxiliaries)), machine_logs(machine, auxiliaries, encodings))
+        changes = {}
+        for v, strength in strengths.items():
+            share = pair_shares(got, encodings[v]) * len(encodings[v].exclusions) / invalid
+            change = np.log(np.maximum(share, _LEAST_SHARE))
+            changes[v] = np.maximum(change, -strength if lowering else 0.0)
+        if all(np.abs(change).max() < _PENALTY_TOLERANCE for change in changes.values()):
+            break
+        for v, change in changes.items():
+            strengths[v] = strengths[v] + change
+    return machine, got
 
 
 def _encodings(network: BayesianNetwork, simple: Simplified, kind: str) -> tuple[dict[int, Encoding], list[str]]:
