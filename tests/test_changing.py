@@ -108,6 +108,14 @@ def test_shared_noise_correlates_uncoupled_units():
     assert abs(private) < 0.05
 
 
+def test_a_run_whose_neurons_are_held_says_what_that_costs():
+    brief = {**SHORT, "duration": 500.0}
+    notes = lambda **options: " ".join(bs.sample(PAIR, **brief, **options).configuration["translation"])
+    for options in ({"evidence_course": [(0.0, {"a": 1})]}, {"clamp": {"a": 1}, "clamping": "spikes"}):
+        assert "off by .013 on average, not by .004" in notes(**options)
+    assert "clamped neurons" not in notes(clamp={"a": 1})
+
+
 @pytest.mark.filterwarnings("ignore:mixing")
 def test_a_run_starts_where_it_is_told():
     started = bs.sample(
@@ -160,4 +168,5 @@ def test_the_command_line_prints_each_episode(tmp_path):
         capture_output=True, text=True, cwd=tmp_path, check=True,
     )  # fmt: skip
     assert "from 0 to 1 s, given nothing more:" in run.stdout
+    assert run.stdout.count("note: evidence by clamped neurons is less exact") == 1
     assert "from 1 to 2 s, given a=1:" in run.stdout

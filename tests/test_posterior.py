@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.cli.reading import parse_evidence
 from boltzspike.errors import ValidationError
+from boltzspike.report.answers import answer
 from boltzspike.samples import PackedStates
 
 
@@ -54,8 +57,6 @@ def test_a_deterministic_variable_follows_its_parents_in_every_draw(result):
 
 
 def test_draws_without_a_state_do_not_count(result):
-    import dataclasses
-
     z = result.samples.states.copy()
     z[:] = 0
     network = bs.BayesianNetwork(states={"a": ["0", "1", "2"]}, parents={}, tables={"a": [0.5, 0.3, 0.2]})
@@ -71,9 +72,56 @@ def test_draws_without_a_state_do_not_count(result):
     assert three.posterior()["a"] == pytest.approx({"0": 2 / 3, "1": 1 / 3, "2": 0.0})
 
 
-def test_mixing_says_which_variable_never_changed(result):
-    import dataclasses
+@pytest.fixture
+def half_sampled():
+    """Return a run whose variable "a" has two units on in every draw, no state, and "b", "c" one or none."""
+    network = bs.BayesianNetwork(
+        states={"a": ["0", "1", "2"], "b": ["0", "1", "2"], "c": ["low", "high"]},
+        parents={"c": ["a"]},
+        tables={"a": [0.5, 0.3, 0.2], "b": [0.5, 0.3, 0.2], "c": [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]},
+    )
+    result = bs.sample(network, duration=200.0, chains=16, engine="gibbs")
+    z = result.z.copy()
+    z[..., [result.names.index(name) for name in ("a=1", "a=2")]] = 1
+    return dataclasses.replace(result, samples=dataclasses.replace(result.samples, packed=PackedStates.of(z)))
 
+
+def test_a_variable_that_showed_no_state_is_marked_and_the_others_have_their_posterior(half_sampled):
+    with pytest.warns(bs.BoltzspikeWarning, match=r"posterior\['a'\]: not sampled: its units, on for 1 to 1 of"):
+        posterior = half_sampled.posterior()
+    assert np.isnan(list(posterior["a"].values())).all()
+    assert np.isnan(list(half_sampled.posterior_error()["a"].values())).all()
+    assert np.isnan(list(posterior["c"].values())).all()
+    assert "a variable that it follows from" in half_sampled.unsampled["c"]
+    assert sum(posterior["b"].values()) == pytest.approx(1)
+    assert half_sampled.mixing() == "poor: a, c showed no state in any draw"
+    with pytest.warns(bs.BoltzspikeWarning, match=r"joint_posterior\(a, b\): not sampled"):
+        joint, _ = half_sampled.joint_posterior(["a", "b"])
+    assert np.isnan(joint).all()
+
+
+def test_the_table_the_json_and_the_page_of_a_half_sampled_posterior_say_so(half_sampled, tmp_path):
+    half_sampled.save(tmp_path / "half.nc")
+    table = boltzspike("show", tmp_path / "half.nc")
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.count("not sampled") == 3 + 2 + 1  # states of a and of c, the line about all
+    assert "(2 of 3 variables not sampled)" in table.stdout
+    assert "warning: posterior['a']: not sampled" in table.stderr
+    assert "verdict: none (joint: fewer than two states are expected five times" in table.stdout
+    as_json = boltzspike("show", tmp_path / "half.nc", "--json")
+    assert as_json.returncode == 0, as_json.stderr
+    known = json.loads(as_json.stdout)
+    assert known["posterior"]["a"] == {"0": None, "1": None, "2": None}
+    assert known["posterior"]["b"]["0"] > 0
+    assert "showed no state" in known["missing"]["posterior['a']"]
+    with pytest.warns(bs.BoltzspikeWarning, match="not sampled"):
+        _, *others = answer(half_sampled).blocks
+    assert [block.text.split(":")[0] for block in others[:2]] == ["a", "c"]
+    rows = others[-1].rows
+    assert [row[2] == "not sampled" for row in rows] == [True] * 3 + [False] * 3 + [True] * 2
+
+
+def test_mixing_says_which_variable_never_changed(result):
     assert result.mixing().startswith("good")
     z = result.samples.states.copy()
     z[..., result.machine.names.index("smoke=no") if "smoke=no" in result.machine.names else 0] = 0

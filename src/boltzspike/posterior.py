@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 
 from boltzspike import diagnostics
 from boltzspike.compilation import Compiled
-from boltzspike.errors import UnsupportedFeature, require
+from boltzspike.errors import BoltzspikeWarning, UnsupportedFeature, require
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.description import Array
 from boltzspike.result import Result
@@ -53,19 +54,48 @@ class PosteriorResult(Result):
         return dataclasses.replace(self, compiled=compiled, clamp=dict(clamp))
 
     def posterior(self) -> dict[str, dict[str, float]]:
-        """Return the sampled posterior, ``[variable][state]``, over the draws in which the variable has one."""
+        """Return the sampled posterior, ``[variable][state]``, over the draws in which the variable has one.
+
+        NaN, with a warning, for variables that showed no state in any draw: ``unsampled`` says why.
+        """
+        if missing := self.unsampled:
+            text = "; ".join(f"posterior[{name!r}]: {why}" for name, why in missing.items())
+            warnings.warn(text, BoltzspikeWarning, stacklevel=2)
         return self._named(lambda k: self._estimate((k,))[0])
 
+    @cached_property
+    def unsampled(self) -> dict[str, str]:
+        """Variables that showed no state in any draw, and why, ``{variable: sentence}``."""
+        draws = self.decoded.shape[0] * self.decoded.shape[1]
+        return {
+            name: f"not sampled: {self._why_no_state(name)} in any of {draws} draws"
+            for name, share in self.invalid().items()
+            if share == 1
+        }
+
+    def _why_no_state(self, name: str) -> str:
+        k = self.bayesian_network.index(name)
+        if k in self.compiled.encodings:
+            of_unit = self.z[..., list(self.compiled.encodings[k].units)].mean(axis=(0, 1))
+            return f"its units, on for {of_unit.min():.2g} to {of_unit.max():.2g} of the time, showed no state"
+        return "a variable that it follows from showed no state"
+
     def posterior_error(self) -> dict[str, dict[str, float]]:
-        """Return the standard errors of ``posterior``, from independent blocks."""
+        """Return the standard errors of ``posterior``, from independent blocks; NaN as there."""
         return self._named(lambda k: self._estimate((k,))[1])
 
     def joint_posterior(self, variables: Sequence[str]) -> tuple[Array, Array]:
-        """Return the sampled joint posterior of some variables, one axis each, and its standard errors."""
+        """Return the sampled joint posterior of some variables, one axis each, and its standard errors.
+
+        NaN, with a warning, if in no draw all of them showed a state.
+        """
         indices = [self.bayesian_network.index(name) for name in variables]
         shape = [self.bayesian_network.cardinalities[k] for k in indices]
         require(math.prod(shape) <= 2**20, "joint_posterior", "of at most 2^20 states", shape)
         p, error = self._estimate(indices)
+        if np.isnan(p).any():
+            why = "not sampled: no draw shows a state of each of them"
+            warnings.warn(f"joint_posterior({', '.join(variables)}): {why}", BoltzspikeWarning, stacklevel=2)
         return p.reshape(shape), error.reshape(shape)
 
     @cached_property
@@ -94,7 +124,10 @@ class PosteriorResult(Result):
         return {name: float(shares[self.bayesian_network.index(name)]) for name in self.variables}
 
     def effective_draws(self) -> dict[str, float]:
-        """Return for each variable the least effective sample size of its states; 0 if it never changed."""
+        """Return for each variable the least effective sample size of its states.
+
+        0 if it never changed or showed no state.
+        """
         found = {}
         for name in self.variables:
             p, error = self._estimate((self.bayesian_network.index(name),))
@@ -109,6 +142,8 @@ class PosteriorResult(Result):
         if not sizes:
             return "every variable follows from the evidence"
         worst = min(sizes, key=lambda name: sizes[name])
+        if missing := [name for name in sizes if name in self.unsampled]:
+            return f"poor: {', '.join(missing)} showed no state in any draw"
         stuck = [name for name, size in sizes.items() if size == 0]
         if stuck:
             return f"poor: {', '.join(stuck)} never changed; sample longer, or take more chains"
@@ -132,7 +167,8 @@ class PosteriorResult(Result):
     def _estimate(self, indices: Sequence[int]) -> tuple[Array, Array]:
         """Return the probabilities of the joint states of some variables, flat, and their standard errors.
 
-        Both are ratios of counts, of a state and of all draws that show one; the error is that of a ratio.
+        Both are ratios of counts, of a state and of all draws that show one; the error is that of a ratio. NaN
+        where no draw shows one.
         """
         shape = [self.bayesian_network.cardinalities[k] for k in indices]
         draws = diagnostics.blocks(self.decoded[..., list(indices)])
@@ -142,7 +178,8 @@ class PosteriorResult(Result):
             shown = states[(states >= 0).all(axis=-1)].astype(np.int64)
             block += np.bincount(np.ravel_multi_index(tuple(shown.T), shape), minlength=number)
         total = counts.sum()
-        require(total > 0, "posterior", "of variables that show a state in some draw", "none")
+        if total == 0:
+            return np.full(number, np.nan), np.full(number, np.nan)
         p = counts.sum(axis=0) / total
         residual = counts - counts.sum(axis=1, keepdims=True) * p
         blocks = len(counts)

@@ -24,7 +24,8 @@ def summary(result: Any, *, settle: float = 0.0) -> dict[str, Any]:
     Keys
     ----
     units, marginals, marginals_error, exact_marginals, clamp, d_kl, verdict, convergence, efficiency, speed,
-    configuration, missing; of a Bayesian network posterior, posterior_error and exact_posterior too.
+    configuration, missing; of a Bayesian network posterior, posterior_error and exact_posterior too. The states
+    of a variable that was not sampled are null, and ``missing`` says why (``"posterior['name']"``).
     """
     if "evidence_course" in result.configuration and "stretch_ms" not in result.configuration:
         return _of_episodes(result, settle)
@@ -60,6 +61,9 @@ def summary(result: Any, *, settle: float = 0.0) -> dict[str, Any]:
             "posterior_error": had("posterior_error", result.posterior_error),
             "exact_posterior": result.exact_posterior(),
         }
+        if known["posterior"] is not None:
+            missing |= {f"posterior[{name!r}]": why for name, why in result.unsampled.items()}
+            known |= {name: plain(known[name]) for name in ("posterior", "posterior_error")}
     return known | {"missing": missing}
 
 

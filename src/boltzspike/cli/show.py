@@ -65,7 +65,10 @@ def show(
         print(f"partial: {how['sampled_ms'] / 1e3:g} of {how['duration_ms'] / 1e3:g} s were sampled")
     print_answer(what, all_units=all_units, settle=settling)
     if "evidence_course" not in how and what.samples.packed is not None:
-        print(f"verdict: {what.verdict()}")
+        try:
+            print(f"verdict: {what.verdict()}")
+        except ValidationError as error:  # the answer stands above
+            print(f"verdict: none ({error})")
 
 
 def compare(

@@ -16,10 +16,14 @@ SHOWN_UNITS = 20
 
 def print_answer(result: Result, *, all_units: bool, settle: float = 0.0) -> None:
     """Print what was sampled, for each stretch of constant evidence by itself; ``settle`` in ms."""
+    from boltzspike.pipeline.changing import HELD_NEURONS
     from boltzspike.posterior import PosteriorResult
 
     show: Any = print_posterior if isinstance(result, PosteriorResult) else print_result
     course = result.configuration.get("evidence_course")
+    for note in result.configuration.get("translation", ()):
+        if note == HELD_NEURONS:
+            print(f"note: {note}")
     if course is None:
         show(result, all_units=all_units)
         return
@@ -94,7 +98,9 @@ def print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
     import numpy as np
 
     sampled, error, truth = result.posterior(), result.posterior_error(), result.exact_posterior()
+    missing = result.unsampled
     off = {v: max(abs(sampled[v][s] - truth[v][s]) for s in sampled[v]) if truth else 0.0 for v in sampled}
+    off |= dict.fromkeys(missing, np.inf)
     shown = list(sampled)
     if len(shown) > SHOWN_UNITS and not all_units:
         kept = sorted(shown, key=lambda v: -off[v])[:SHOWN_UNITS]
@@ -102,18 +108,21 @@ def print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
     rows = []
     for v in shown:
         for s, p in sampled[v].items():
-            row = [v, s, f"{p:.4f}", f"{error[v][s]:.4f}"]
-            rows.append([*row, f"{truth[v][s]:.4f}", f"{p - truth[v][s]:+.4f}"] if truth else row)
+            row = [v, s, *(["not sampled", "-"] if v in missing else [f"{p:.4f}", f"{error[v][s]:.4f}"])]
+            difference = "-" if v in missing else f"{p - truth[v][s]:+.4f}" if truth else ""
+            rows.append([*row, f"{truth[v][s]:.4f}", difference] if truth else row)
     print_table(["variable", "state", "sampled", "+-", *(["exact", "difference"] if truth else [])], rows, words=2)
     if len(shown) < len(sampled):
         which = "farthest from exact" if truth else "first"
         print(f"({len(shown)} of {len(sampled)} variables, those {which}; --all shows every one)")
     if truth:
-        differences = [abs(sampled[v][s] - truth[v][s]) for v in sampled for s in sampled[v]]
-        print(
-            f"posterior: mean difference from exact {np.mean(differences):.4f}, largest {max(differences):.4f}; "
-            f"log p(evidence) = {result.log_evidence:.4f}"
-        )
+        had = [v for v in sampled if v not in missing]
+        differences = [abs(sampled[v][s] - truth[v][s]) for v in had for s in sampled[v]]
+        off_by = "not sampled"
+        if differences:
+            off_by = f"mean difference from exact {np.mean(differences):.4f}, largest {max(differences):.4f}"
+        without = f" ({len(missing)} of {len(sampled)} variables not sampled)" if missing and had else ""
+        print(f"posterior: {off_by}{without}; log p(evidence) = {result.log_evidence:.4f}")
     else:
         print("exact posterior: out of reach of elimination for this network")
     invalid = max(result.invalid().values(), default=0.0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from boltzspike.compilation.auxiliary import Auxiliary, by_assignments, by_monomials
-from boltzspike.compilation.check import invalid_share, machine_errors, machine_logs
+from boltzspike.compilation.check import invalid_share, machine_errors, machine_logs, pair_shares
 from boltzspike.compilation.encoding import Encoding, Polynomial, add, encode, polynomial
 from boltzspike.compilation.reduction import fitted, settings_of
 from boltzspike.compilation.simplify import Simplified, simplify
@@ -18,7 +19,7 @@ from boltzspike.errors import UnsupportedFeature, ValidationError, require, sugg
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
-from boltzspike.theory.elimination import Factor, aligned, beliefs
+from boltzspike.theory.elimination import Beliefs, Factor, aligned, beliefs
 
 ROUTES = {
     "fitted": "few auxiliary units of moderate weights, fitted to each factor",
@@ -28,9 +29,16 @@ ROUTES = {
 DEPTHS = {"fitted": 6.5, "monomials": 18.0, "assignments": 9.0}
 """Probabilities of zero become exp(-depth) of their factor's largest entry; depth takes strong weights."""
 MAX_UNITS = 4096
-_PENALTY_ROUNDS = 6
-_MOST_INVALID = 1.0
-"""Times exp(-depth): share of invalid patterns that is let be."""
+SHALLOWEST, DEPTH_STEP = 3.5, 0.5
+"""Depths that are tried where weights are out of reach."""
+REACH = 7.5
+"""Largest weight up to which the learned rules that ship are the better ones (``translation.LEARNED_REACH``)."""
+INVALID = 0.003
+_PENALTY_ROUNDS = 8
+_PENALTY_TOLERANCE = 0.2
+_LEAST_SHARE = 1e-30
+_MOST_INVALID = 1.5
+"""Times the share asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -39,6 +47,8 @@ class Report:
 
     route: str
     encoding: str
+    depth: float
+    """Impossible combinations got about exp(-depth)."""
     n_variables: int
     """Variables that are sampled."""
     n_units: int
@@ -135,6 +145,8 @@ def compile_bayes(
     bound: float = 3.0,
     strength: float = 10.0,
     tolerance: float = 5e-4,
+    reach: float = REACH,
+    invalid: float | None = None,
     check: bool = True,
 ) -> Compiled:
     """Compile a Bayesian network under evidence to a Boltzmann machine over units and auxiliary units.
@@ -158,13 +170,21 @@ def compile_bayes(
     encoding
         Of variables of more than two states: ``"one-hot"``, ``"domain-wall"`` or ``"bits"``.
     depth
-        Impossible combinations and invalid patterns get about exp(-depth); ``None``: by route, ``DEPTHS``.
+        Impossible combinations get about exp(-depth); ``None``: by route, ``DEPTHS``, and as much less as brings
+        all weights within ``reach`` (``"fitted"``).
     bound
         Soft bound on the couplings of factors of order >= 3 (``"fitted"``).
     strength
         M, the auxiliary units' weights (``"assignments"``).
     tolerance
         Root mean squared error of a log factor at which no further auxiliary unit is added (``"fitted"``).
+    reach
+        Largest weight that a translation rule is good for: strong weights cost spiking neurons more than
+        impossible combinations that show now and then. Where no depth >= 3.5 gets there, it has no say.
+    invalid
+        Share of draws in which a variable of more than two states may show none: the penalties are the weakest
+        that do, by elimination over the units. Left out on read-out, such draws cost the other variables a little
+        too: ``report.marginal_error`` counts it. ``None``: .003 (``"fitted"``), else exp(-depth).
     check
         Compare the machine with the exact posterior; ``False`` saves the time.
 
@@ -177,11 +197,12 @@ def compile_bayes(
     """
     if route not in ROUTES:
         raise ValidationError(f"route: none named {route!r}{suggestion(route, ROUTES)}")
-    depth = DEPTHS[route] if depth is None else depth
-    require(math.isfinite(depth) and depth > 0, "depth", "> 0", depth)
+    require(depth is None or (math.isfinite(depth) and depth > 0), "depth", "> 0", depth)
     require(math.isfinite(bound) and bound > 0, "bound", "> 0", bound)
     require(math.isfinite(strength) and strength > 0, "strength", "> 0", strength)
     require(math.isfinite(tolerance) and tolerance > 0, "tolerance", "> 0", tolerance)
+    require(reach > 0, "reach", "> 0", reach)
+    require(invalid is None or 0 < invalid < 1, "invalid", "in 0 .. 1", invalid)
     started = time.perf_counter()
     fixed = network.evidence_indices(evidence or {})
     wanted = None if variables is None else [network.index(name) for name in variables]
@@ -189,6 +210,47 @@ def compile_bayes(
     simple = simplify(network, fixed, soft, wanted)
     if not simple.sampled:
         raise ValidationError("evidence: must leave something to sample, but every variable follows from it")
+    options: dict[str, Any] = {
+        "route": route, "encoding": encoding, "bound": bound, "strength": strength, "tolerance": tolerance,
+        "invalid": INVALID if invalid is None and route == "fitted" else invalid, "check": check,
+    }  # fmt: skip
+    at = lambda depth: _compile(network, simple, fixed, soft, depth=depth, started=started, **options)
+    deepest = DEPTHS[route] if depth is None else depth
+    found = at(deepest)
+    # a depth less by one takes at most two from a weight: what is further off is not the depth's doing
+    near = found.report.largest_weight <= reach + 2 * (deepest - SHALLOWEST)
+    if depth is not None or route != "fitted" or found.report.largest_weight <= reach or not near:
+        return found
+    depths = np.arange(SHALLOWEST, deepest, DEPTH_STEP)
+    best, first, last = found, 0, len(depths) - 1
+    while first <= last:  # the deepest one within reach, by halving
+        middle = (first + last) // 2
+        tried = at(float(depths[middle]))
+        if tried.report.largest_weight <= reach:
+            best, first = tried, middle + 1
+        else:
+            last = middle - 1
+    return best
+
+
+def _compile(
+    network: BayesianNetwork,
+    simple: Simplified,
+    fixed: Mapping[int, int],
+    soft: Mapping[int, Array],
+    *,
+    route: str,
+    encoding: str,
+    depth: float,
+    bound: float,
+    strength: float,
+    tolerance: float,
+    invalid: float | None,
+    check: bool,
+    started: float,
+) -> Compiled:
+    """Return the network compiled at one depth."""
+    invalid = math.exp(-depth) if invalid is None else invalid
     encodings, names = _encodings(network, simple, encoding)
     require(len(names) <= MAX_UNITS, "network", f"of at most {MAX_UNITS} units", len(names))
     # a state that several patterns show shares its probability among them
@@ -221,41 +283,36 @@ def compile_bayes(
         add(terms, fit.terms)
         auxiliaries += fit.auxiliaries
         residual = max(residual, fit.residual)
-    strengths = {v: _penalty_strength(v, e, logs, depth) for v, e in encodings.items() if e.exclusions}
-    why = "not asked for"
-    got = None
-    for _ in range(_PENALTY_ROUNDS):
-        penalised = dict(terms)
-        for v, needed in strengths.items():
-            add(penalised, encodings[v].penalty(needed))
-        machine = _machine(penalised, auxiliaries, names)
-        if not (check or strengths):
-            break
-        logs = machine_logs(machine, auxiliaries, encodings)
-        try:
-            got = beliefs([2] * len(names), logs)
-        except UnsupportedFeature as error:
-            why = str(error)
-            break
-        invalid = {v: invalid_share(got, encodings[v]) for v in strengths}
-        # penalties are bounds for one variable at a time: where several fail together, raise them
-        weak = [v for v, share in invalid.items() if share > _MOST_INVALID * math.exp(-depth)]
-        if not weak:
-            break
-        for v in weak:
-            strengths[v] = strengths[v] + math.log(invalid[v] / math.exp(-depth))
+    strengths = {
+        v: _penalty_strength(v, e, logs, math.log(len(e.exclusions) / invalid))
+        for v, e in encodings.items()
+        if e.exclusions
+    }
+    penalised = lambda strengths: _machine(_with_penalties(terms, encodings, strengths), auxiliaries, names)
+    why, got = "not asked for", None
+    try:
+        for lowering in (True, False):
+            machine, got = _settle(penalised, strengths, auxiliaries, encodings, invalid, check, lowering=lowering)
+            # where many variables fail together the weakest can't be found one by one: bounds, raised, stand
+            if got is None or all(invalid_share(got, encodings[v]) < _MOST_INVALID * invalid for v in strengths):
+                break
+    except UnsupportedFeature as error:
+        machine, why = penalised(strengths), str(error)
     seconds = time.perf_counter() - started
     magnitude = np.abs(machine.weights)
     marginal_error = divergence = None
     if check and got is not None:
         try:
-            marginal_error, divergence = machine_errors(logs, got, simple, encodings)
+            marginal_error, divergence = machine_errors(
+                machine_logs(machine, auxiliaries, encodings), got, simple, encodings
+            )
             why = ""
         except UnsupportedFeature as error:
             why = str(error)
     report = Report(
         route=route,
         encoding=encoding,
+        depth=depth,
         n_variables=len(encodings),
         n_units=machine.n_units,
         n_auxiliary=len(auxiliaries),
@@ -279,6 +336,48 @@ def compile_bayes(
         auxiliaries=tuple(auxiliaries),
         report=report,
     )
+
+
+def _with_penalties(
+    terms: Polynomial, encodings: Mapping[int, Encoding], strengths: Mapping[int, Array]
+) -> Polynomial:
+    penalised = dict(terms)
+    for v, needed in strengths.items():
+        add(penalised, encodings[v].penalty(needed))
+    return penalised
+
+
+def _settle(
+    penalised: Callable[[Mapping[int, Array]], BoltzmannMachine],
+    bounds: Mapping[int, Array],
+    auxiliaries: Sequence[Auxiliary],
+    encodings: Mapping[int, Encoding],
+    invalid: float,
+    check: bool,
+    *,
+    lowering: bool,
+) -> tuple[BoltzmannMachine, Beliefs | None]:
+    """Return the machine whose penalties leave the share ``invalid``, and its beliefs.
+
+    A pair's share is about proportional to exp(-strength), so a few steps get there. Without ``lowering``
+    penalties only rise above the bounds, which hold for one variable at a time.
+    """
+    strengths = dict(bounds)
+    for _ in range(_PENALTY_ROUNDS):
+        machine = penalised(strengths)
+        if not (check or strengths):
+            return machine, None
+        got = beliefs([2] * (machine.n_units - len(auxiliaries)), machine_logs(machine, auxiliaries, encodings))
+        changes = {}
+        for v, strength in strengths.items():
+            share = pair_shares(got, encodings[v]) * len(encodings[v].exclusions) / invalid
+            change = np.log(np.maximum(share, _LEAST_SHARE))
+            changes[v] = np.maximum(change, -strength if lowering else 0.0)
+        if all(np.abs(change).max() < _PENALTY_TOLERANCE for change in changes.values()):
+            break
+        for v, change in changes.items():
+            strengths[v] = strengths[v] + change
+    return machine, got
 
 
 def _encodings(network: BayesianNetwork, simple: Simplified, kind: str) -> tuple[dict[int, Encoding], list[str]]:
@@ -325,10 +424,10 @@ def _clusters(factors: Sequence[Factor]) -> list[Factor]:
     return [factor for factor in merged if factor[0]]
 
 
-def _penalty_strength(v: int, encoding: Encoding, logs: Sequence[Factor], depth: float) -> Array:
+def _penalty_strength(v: int, encoding: Encoding, logs: Sequence[Factor], margin: float) -> Array:
     """Return for pairs of units what keeps them from being on together, shape (m, m).
 
-    Beyond ``depth`` it takes the most that the factors may gain by the second unit.
+    Beyond ``margin`` it takes the most that the factors may gain by the second unit.
     """
     gain = np.zeros(encoding.n_states)
     reference = int(encoding.state_of[0])
@@ -339,7 +438,7 @@ def _penalty_strength(v: int, encoding: Encoding, logs: Sequence[Factor], depth:
     m = len(encoding.units)
     patterns = encoding.patterns()
     of_unit = np.array([max(gain[patterns[:, u] == 1].max(initial=0.0), 0.0) for u in range(m)])
-    return depth + np.minimum.outer(of_unit, of_unit)
+    return margin + np.minimum.outer(of_unit, of_unit)
 
 
 def _machine(terms: Polynomial, auxiliaries: Sequence[Auxiliary], names: Sequence[str]) -> BoltzmannMachine:

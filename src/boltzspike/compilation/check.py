@@ -35,6 +35,18 @@ def invalid_share(got: Beliefs, encoding: Encoding) -> float:
     return float(got.marginal(encoding.units).ravel()[encoding.state_of < 0].sum())
 
 
+def pair_shares(got: Beliefs, encoding: Encoding) -> Array:
+    """Return for each pair that excludes each other the probability that it shows, shape (m, m); 0 elsewhere."""
+    m = len(encoding.units)
+    table = got.marginal(encoding.units)
+    shares = np.zeros((m, m))
+    for u, v in encoding.exclusions:
+        index: list[int | slice] = [slice(None)] * m
+        index[u], index[v] = (0, 1) if encoding.kind == "domain-wall" else (1, 1)
+        shares[u, v] = shares[v, u] = table[tuple(index)].sum()
+    return shares
+
+
 def machine_errors(
     logs: Sequence[Factor], got: Beliefs, simple: Simplified, encodings: Mapping[int, Encoding]
 ) -> tuple[float, float]:

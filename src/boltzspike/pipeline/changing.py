@@ -19,6 +19,13 @@ EvidenceCourse = Sequence[tuple[float, Mapping[Any, Any]]]
 """(time in ms, evidence that holds from then on), times rising; evidence as ``clamp`` or as ``evidence``."""
 
 
+HELD_NEURONS = (
+    "evidence by clamped neurons is less exact than evidence absorbed into biases: on asia, given "
+    "dysp=yes,xray=no, posteriors are off by .013 on average, not by .004 (docs/models.md)"
+)
+"""What a run says in which neurons are held at their evidence."""
+
+
 def extended(
     network: SpikingNetwork,
     *,

@@ -29,7 +29,7 @@ from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import Machine, clamp_indices
 from boltzspike.model.schedule import Course
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline.changing import EvidenceCourse, clamp_course, evidence_by_unit, extended
+from boltzspike.pipeline.changing import HELD_NEURONS, EvidenceCourse, clamp_course, evidence_by_unit, extended
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import (
     ABSTRACT,
@@ -264,7 +264,8 @@ def sample(
         draw_every = every * dt
         how["rule"] = translation.rule
         how["predicted_d_kl"] = translation.predicted_error
-        how["translation"] = [*translation.notes, *translation.warnings]
+        held = [HELD_NEURONS] if changes is not None or (clamping == "spikes" and clamped) else []
+        how["translation"] = [*translation.notes, *translation.warnings, *held]
     begun = (samples.start - round(shift / dt)) * dt  # on the clock of evidence_course; > 0 in a resumed run
     configuration = {
         "duration_ms": duration,

@@ -140,26 +140,31 @@ def _all_or(number: int, of_what: str, reference: str) -> str:
 def _posterior(result: PosteriorResult) -> list[Block]:
     sampled, error, truth = result.posterior(), result.posterior_error(), result.exact_posterior()
     header = ["variable", "state", "sampled", "+-", *(["exact", "difference", "in errors"] if truth else [])]
-    rows, off = [], []
+    rows, off, labels = [], [], []
     values: list[tuple[float, float, float]] = []
     for variable, states in sampled.items():
         for state, p in states.items():
-            row = [variable, state, f"{p:.4f}", f"{error[variable][state]:.4f}"]
             exact = truth[variable][state] if truth else np.nan
-            if truth:
-                row += [f"{exact:.4f}", f"{p - exact:+.4f}", in_errors(p - exact, error[variable][state])]
+            if variable in result.unsampled:
+                row = [variable, state, "not sampled", "-", *([f"{exact:.4f}", "-", "-"] if truth else [])]
+                off.append(np.inf)
+            else:
+                row = [variable, state, f"{p:.4f}", f"{error[variable][state]:.4f}"]
+                if truth:
+                    row += [f"{exact:.4f}", f"{p - exact:+.4f}", in_errors(p - exact, error[variable][state])]
+                off.append(abs(p - exact))
+                labels.append(f"{variable} = {state}")
+                values.append((exact, p, error[variable][state]))
             rows.append(row)
-            off.append(abs(p - exact))
-            values.append((exact, p, error[variable][state]))
-    exact_p, p_all, e_all = np.array(values).T
+    exact_p, p_all, e_all = np.array(values).reshape(-1, 3).T
     source = "exact ones by variable elimination beside them" if truth else "exact ones are out of reach"
     blocks: list[Block] = [
         Text(f"Posterior probabilities with standard errors from independent chains; {source}.")
     ]
-    labels = [f"{row[0]} = {row[1]}" for row in rows]
-    if len(rows) <= MOST_BARS:
+    blocks += [Text(f"{variable}: {why}.") for variable, why in result.unsampled.items()]
+    if 0 < len(labels) <= MOST_BARS:
         blocks.append(Pictures([_bars(labels, p_all, e_all, exact_p if truth else None, "exact")]))
-    elif truth:
+    elif labels and truth:
         figure = plots.new_figure(figsize=(4.2, 4.6))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
         plots.plot_agreement(exact_p, p_all, e_all, quantity="posterior", ax=upper, residual_ax=lower)
