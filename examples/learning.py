@@ -150,7 +150,7 @@ def chain(folder, quick):
         right.semilogy(np.maximum(curve, 1e-5), lw=1, label=f"field {field:g}")
     right.axhline(0.002, color="#888888", lw=0.8, ls="--")
     right.set(xlabel="step", ylabel="relative error of the energy")
-    right.legend(frameon=False, fontsize=8)
+    right.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.86), ncols=2)
     figure.savefig(folder / "chain.png", bbox_inches="tight")
     return {"table": table}
 
@@ -159,14 +159,13 @@ CHIPS = {
     "bits of a weight": ("weight_bits", (1, 2, 3, 4, 6)),
     "fixed pattern on the weights": ("weight_noise", (0.1, 0.2, 0.4, 0.8)),
     "fixed pattern on the biases": ("bias_noise", (0.1, 0.3, 0.6, 1.2)),
-    "loss of spikes": ("spike_loss", (0.05, 0.1, 0.2, 0.4)),
 }
 
 
 def hardware(folder, quick):
     """Sweep imperfections of a chip: D_KL of LIF networks from machines of 5 units, written and trained on it."""
     calibration = bs.pipeline.with_network(bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background))
-    found, figure = {}, Figure(figsize=(10.5, 3.2), dpi=110, facecolor="white")
+    found, figure = {}, Figure(figsize=(10.5, 3.6), dpi=110, facecolor="white")
     chips = dict(list(CHIPS.items())[:1]) if quick else CHIPS
     for axis, (title, (name, values)) in zip(figure.subplots(1, len(CHIPS), sharey=True), chips.items()):
         rows = []
