@@ -17,7 +17,6 @@ from boltzspike import files
 from boltzspike.calibration import Calibration
 from boltzspike.diagnostics import joint, pairs
 from boltzspike.engines import Engine
-from boltzspike.engines.start import LONG_AGO
 from boltzspike.errors import (
     BoltzspikeWarning,
     UnsupportedFeature,
@@ -239,6 +238,8 @@ def _states(
 
 def in_states(z: Array, tau: int, rng: np.random.Generator) -> Initial:
     """Return a start in the states z (chains, n): each unit that is on spiked within the last ``tau`` steps."""
+    from boltzspike.engines.start import LONG_AGO
+
     return Initial(last_spike=np.where(z == 1, -rng.integers(1, tau + 1, z.shape), LONG_AGO))
 
 
