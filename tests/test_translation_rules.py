@@ -7,7 +7,8 @@ import pytest
 
 import boltzspike as bs
 from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFeature, ValidationError
-from boltzspike.pipeline import with_network
+from boltzspike.pipeline import with_network, working_point
+from boltzspike.theory.exact import exact_moments
 from boltzspike.translation import budget, learned, matched, teaching, tuned
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
@@ -310,3 +311,14 @@ def test_the_matched_rule_names_what_it_cannot_treat(s1_calibration):
     facilitating = bs.Synapse(plasticity="tsodyks-markram", U=0.5, tau_rec=13.0, tau_fac=5.0)
     with pytest.raises(UnsupportedFeature, match="U = 1 and tau_fac = 0"):
         bs.translate(gaussian_machine(1), s1_calibration, rule="matched", synapse=facilitating)
+
+
+def test_the_working_point_of_an_rbm_has_all_modes_that_chains_do_not_leave():
+    weights = np.full((3, 20), 6.0)
+    rbm = bs.RestrictedBoltzmannMachine(
+        weights=weights, visible_biases=np.full(3, -60.0), hidden_biases=np.full(20, -9.0)
+    )
+    exact, point = exact_moments(rbm), working_point(rbm.to_boltzmann())
+    assert 0.05 < exact.marginals[0] < 0.95
+    # 4 standard errors of independent samples; chains begin in one mode and stay
+    np.testing.assert_allclose(point.marginals(), exact.marginals, atol=4 * 0.5 / np.sqrt(len(point.states)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from boltzspike.calibration import Calibration
 from boltzspike.engines import get_engine
-from boltzspike.errors import UnsupportedFeature, require
+from boltzspike.errors import UnsupportedFeature, ValidationError, require
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
@@ -172,7 +172,8 @@ class SpikingChains:
                 "SpikingChains: a running network can't be set to data; take method='pcd' or 'fast-pcd'"
             )
         z, after = self.draws(self.translation(model, state["recent"]), state, steps, key)
-        return model.statistics(z.reshape(-1, model.n_units).astype(float)), after
+        z = z.reshape(-1, model.n_units)
+        return dataclasses.replace(model.statistics(z.astype(float)), states=z), after
 
     def draws(self, translation: Translation, state: State, steps: int, key: Key) -> tuple[Array, State]:
         """Return the states (chains, steps, n) of the chains, a refractory period apart, and the state after."""
@@ -274,7 +275,7 @@ def on_hardware(translation: Translation, hardware: Hardware) -> Translation:
     return dataclasses.replace(translation, effective_weights=weights, effective_biases=biases)
 
 
-_RECENT, _RECENT_STATES = 2**16, 1024
+_RECENT, _RECENT_STATES = 2**18, 1024
 """Numbers, and at least states, kept for the working point: its noise becomes one of the translation."""
 
 
@@ -294,6 +295,13 @@ def _from_arrays(arrays: State, runner: Any) -> Any:
     """Return the state of an engine; where an integer was, one is again."""
     chains = len(arrays["engine-last_spike"])
     like = runner.init(seed=int(arrays["engine-seed"]), chains=chains)
+    missing = [f.name for f in dataclasses.fields(like) if f"engine-{f.name}" not in arrays]
+    if missing:
+        reason = getattr(runner, "fallen_back", None) or "it is of another kind"
+        raise ValidationError(
+            "Settings.learning_rate: training has left what the running network can follow; its new parameters "
+            f"need another path of the engine ({reason}); lower the rate"
+        )
     values = {}
     for f in dataclasses.fields(like):
         found, expected = arrays[f"engine-{f.name}"], getattr(like, f.name)

@@ -23,6 +23,7 @@ from boltzspike.errors import (
     ValidationError,
     require,
 )
+from boltzspike.inputs import Initial
 from boltzspike.model import presets
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
@@ -36,6 +37,7 @@ from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
 from boltzspike.theory import mixing
 from boltzspike.theory.exact import all_states
+from boltzspike.theory.exact_samples import LARGEST_COVER, cover, exact_samples
 from boltzspike.theory.membrane import membrane_statistics
 from boltzspike.theory.predict import predict
 from boltzspike.translation import Translation, translate
@@ -99,13 +101,18 @@ def _check_target(where: str, translation: Translation, machine: BoltzmannMachin
 
 
 def working_point(machine: BoltzmannMachine, clamp: Mapping[int, int] | None = None) -> WorkingPoint:
-    """Return the states over which the rules average: all of a small machine, else samples by Gibbs' method.
+    """Return the states over which the rules average.
 
-    With ``clamp`` they are those under this evidence, the clamped units at their values.
+    All of a small machine; samples without a chain where few units couple the others, as in an RBM with a small
+    layer; else samples by Gibbs' method. With ``clamp`` they are those under this evidence, the clamped units at
+    their values.
     """
     conditioned, free = machine.given(clamp or {})
     if conditioned.n_units <= ENUMERATED_UNITS:
         point = enumerated(conditioned)
+    elif len(cover(conditioned.weights)) <= LARGEST_COVER:
+        states = exact_samples(conditioned, _EXACT_SAMPLES, 0)
+        point = WorkingPoint.of_samples(states, f"{len(states)} samples, summed over the states of few units")
     else:
         samples, _ = sample_abstract(
             conditioned, "gibbs", 1.0, _POINT_SWEEPS, _POINT_CHAINS, 0, None, burn_in=_POINT_SWEEPS, progress=None
@@ -143,6 +150,7 @@ _RELAXATION_CHAINS, _RELAXATION_SWEEPS = 64, 240.0
 """Their states take 15 MB at 1,000 units, which a run without a raster has to bear too."""
 
 
+_EXACT_SAMPLES = 2**16
 _POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
 """Of the Gibbs samples: the chains are many, as modes may be left seldom."""
 
@@ -215,15 +223,24 @@ def _states(
     engine: str | Engine,
     threads: int | None,
     burn_in: float,
+    initial: Initial | None = None,
 ) -> Array:
     """Return the states of run ``number``, each with a seed of its own, twice a refractory period."""
     of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
     every = max(round(network.neurons[0].tau_refrac / 2 / dt), 1)
     samples, _ = run_network(
-        network, duration, chains, dt, of_run, engine, threads, Record(states_every=every), burn_in=burn_in
-    )
+        network, duration, chains, dt, of_run, engine, threads, Record(states_every=every), burn_in=burn_in,
+        initial=initial,
+    )  # fmt: skip
     assert samples.states is not None
     return samples.states
+
+
+def in_states(z: Array, tau: int, rng: np.random.Generator) -> Initial:
+    """Return a start in the states z (chains, n): each unit that is on spiked within the last ``tau`` steps."""
+    from boltzspike.engines.start import LONG_AGO
+
+    return Initial(last_spike=np.where(z == 1, -rng.integers(1, tau + 1, z.shape), LONG_AGO))
 
 
 def tune(
@@ -237,6 +254,7 @@ def tune(
     steps: int = 12,
     tolerance: float = 1e-3,
     duration: float = 1e5,
+    burn_in: float = 1000.0,
     chains: int = 64,
     dt: float = 0.1,
     seed: int = 1,
@@ -267,6 +285,8 @@ def tune(
         D_KL at which it stops.
     duration
         Biological time per chain of the longest runs, in ms.
+    burn_in
+        Of each run, ms; each begins where the one before ended, the first with the target's law.
     chains, dt, seed, engine, threads
         Of the runs.
     on_step
@@ -283,11 +303,19 @@ def tune(
     if fill is None:
         fill = not isinstance(machine, RestrictedBoltzmannMachine)
     run = functools.partial(
-        _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=1000.0
+        _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=burn_in
     )
 
+    # a network may leave its modes so seldom that no burn-in from rest is long enough: the chains begin with the
+    # target's law, and each run where the one before ended
+    rng, tau = np.random.default_rng([seed, 0x7E57]), round(calibration.neuron.tau_refrac / dt)
+    last = point.states[rng.choice(len(point.states), chains, p=point.probabilities)]
+
     def sampler(translation: Translation, number: int, share: float) -> Moments:
-        group = np.array_split(run(translation.network, number, share * duration), GROUPS)
+        nonlocal last
+        states = run(translation.network, number, share * duration, initial=in_states(last, tau, rng))
+        last = states[:, -1]
+        group = np.array_split(states, GROUPS)
         pairs_of_group = np.stack([pairs(states) for states in group])
         return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
 

@@ -25,6 +25,8 @@ class Statistics:
     """E[z_k z_j], in the form of the model's weights; entries of no coupling are 0."""
     units: Array
     """E[z_k], shape (n,)."""
+    states: Array | None = None
+    """States (m, n) of a free phase, for the natural gradient; ``None``: not kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

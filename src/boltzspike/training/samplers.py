@@ -9,6 +9,7 @@ In the data phase the visible units hold data; the model's own states are never 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from boltzspike.errors import UnsupportedFeature, require
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
 from boltzspike.theory.exact import all_states, exact_moments
+from boltzspike.theory.exact_samples import exact_samples
 from boltzspike.theory.tables import quadratic
 from boltzspike.training.models import Model, Statistics
 
@@ -95,7 +97,8 @@ class LayerGibbs:
             v = drawn(rng, sigma(h @ weights.T + visible_biases))
             p = sigma(v @ weights + hidden_biases)
             h = drawn(rng, p)
-        return _statistics(v, p), (state if initial is not None else {"visible": v, "hidden": h})
+        statistics = dataclasses.replace(_statistics(v, p), states=np.concatenate([v, h], axis=1))
+        return statistics, (state if initial is not None else {"visible": v, "hidden": h})
 
 
 def drawn(rng: np.random.Generator, p: Array) -> Array:
@@ -218,7 +221,8 @@ class UnitSampler:
                 _, begin = self._run(weights, held(biases, evidence), begin, settle, self.given_sweeps)
         z, after = self._run(weights, biases, begin, key, steps)
         used = z[:, -1] if initial is not None else z.reshape(-1, model.n_units)
-        return model.statistics(used.astype(np.float64)), (state if initial is not None else after)
+        statistics = dataclasses.replace(model.statistics(used.astype(np.float64)), states=used)
+        return statistics, (state if initial is not None else after)
 
     def _run(self, weights: Array, biases: Array, begin: State, key: Key, sweeps: int) -> tuple[Array, State]:
         from boltzspike import abstract
@@ -240,9 +244,17 @@ class UnitSampler:
 
 
 class ExactSampler:
-    """No sampling: the exact statistics of both phases, for small machines (``theory.exact`` says how small)."""
+    """No sampling: the exact statistics of both phases, for small machines (``theory.exact`` says how small).
+
+    ``samples``: how many states are drawn for the covariance of the natural gradient, of a machine that
+    ``theory.exact_samples`` takes; 0: none.
+    """
 
     name = "exact"
+
+    def __init__(self, samples: int = 0) -> None:
+        require(samples >= 0, "ExactSampler.samples", ">= 0", samples)
+        self.samples = samples
 
     def start(self, model: Model, *, chains: int, seed: int) -> State:
         """Return nothing: there is no state."""
@@ -277,10 +289,12 @@ class ExactSampler:
             raise UnsupportedFeature("ExactSampler: has no chains for contrastive divergence; take method='exact'")
         machine = model.machine()
         moments = exact_moments(machine, method="enumeration" if isinstance(machine, BoltzmannMachine) else None)
-        at = model.n_visible
-        if model.restricted:
-            return Statistics(couplings=moments.pairs[:at, at:], units=moments.marginals), state
-        return Statistics(couplings=model.allowed(moments.pairs), units=moments.marginals), state
+        at, states = model.n_visible, None
+        if self.samples:
+            seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+            states = exact_samples(machine.to_boltzmann(), self.samples, seed)
+        couplings = moments.pairs[:at, at:] if model.restricted else model.allowed(moments.pairs)
+        return Statistics(couplings=couplings, units=moments.marginals, states=states), state
 
 
 def _layers(model: Model) -> tuple[Array, Array, Array]:

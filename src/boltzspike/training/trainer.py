@@ -24,6 +24,7 @@ from boltzspike.running import stop_requests
 from boltzspike.streams import check_seed
 from boltzspike.training.measures import class_statistics, pseudo_likelihood, reconstruction_error
 from boltzspike.training.models import Model, Statistics, binary
+from boltzspike.training.natural import natural_step
 from boltzspike.training.samplers import DATA, FREE, Sampler
 
 Method = Literal["cd", "pcd", "fast-pcd"]
@@ -53,11 +54,14 @@ class Settings:
     """Of the free phase; ``None``: as many as a minibatch has samples."""
     learning_rate: float | tuple[float, float] = 0.05
     """One value, or the first and the last of a geometric fall over the epochs."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "natural"] = "sgd"
+    """``"natural"``: the gradient times the inverse covariance of the free phase's statistics
+    (``training.natural``); few updates of many chains, with a rate of 1 or below."""
     momentum: float = 0.0
     """Of ``"sgd"``, in [0, 1)."""
     weight_decay: float = 0.0
-    """L2: weights shrink by ``learning_rate * weight_decay`` of themselves an update."""
+    """L2: weights shrink by ``learning_rate * weight_decay`` of themselves an update; with ``"natural"`` it is
+    part of the gradient."""
     sparsity: float | None = None
     """Wanted mean activity of a hidden unit; ``None``: none."""
     sparsity_cost: float = 0.1
@@ -84,7 +88,8 @@ class Settings:
         require(
             self.method in ("cd", "pcd", "fast-pcd"), "Settings.method", "'cd', 'pcd' or 'fast-pcd'", self.method
         )
-        require(self.optimizer in ("sgd", "adam"), "Settings.optimizer", "'sgd' or 'adam'", self.optimizer)
+        optimizers = ("sgd", "adam", "natural")
+        require(self.optimizer in optimizers, "Settings.optimizer", "'sgd', 'adam' or 'natural'", self.optimizer)
         rates = np.atleast_1d(np.asarray(self.learning_rate, dtype=float))
         ok = rates.shape in ((1,), (2,)) and bool(np.isfinite(rates).all()) and bool((rates > 0).all())
         require(ok, "Settings.learning_rate", "> 0, or a first and a last value > 0", self.learning_rate)
@@ -363,16 +368,22 @@ def _updated(
         drawn = class_statistics(current, visible, settings.labels)
         gradient["weights"] += settings.discriminative * (positive.couplings - drawn.couplings)
         gradient["biases"] += settings.discriminative * (positive.units - drawn.units)
+    natural = {}
+    if settings.optimizer == "natural":
+        decayed = gradient | {"weights": gradient["weights"] - settings.weight_decay * arrays["weights"]}
+        natural = natural_step(current, negative, decayed, rate)
     for name, slope in gradient.items():
         if settings.method == "fast-pcd":
             arrays[f"fast/{name}"] = _FAST_DECAY * arrays[f"fast/{name}"] + rate * slope
-        if settings.optimizer == "sgd":
+        if settings.optimizer == "natural":
+            step = natural[name]
+        elif settings.optimizer == "sgd":
             step = rate * slope
             if settings.momentum:
                 step = arrays[f"velocity/{name}"] = settings.momentum * arrays[f"velocity/{name}"] + step
         else:
             step = _adam(arrays, name, slope, rate, update + 1)
-        if name == "weights" and settings.weight_decay:
+        if name == "weights" and settings.weight_decay and settings.optimizer != "natural":
             step = step - rate * settings.weight_decay * arrays[name]
         arrays[name] = arrays[name] + step
         if settings.average:
