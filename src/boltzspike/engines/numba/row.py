@@ -53,7 +53,9 @@ class Tables(NamedTuple):
     weights: Array
     """float32, chain lanes: [connection]; unit lanes: [source][target], the sign says which synapse."""
     connections: Array
-    """Chain lanes: int32 [source * traces + trace], the first connection of each."""
+    """Chain lanes: int32 [(delay * units + source) * traces + trace], the first connection of each."""
+    delays: Array
+    """Chain lanes: int32 [delay], steps, rising; the last is the longest, whose spikes are the oldest kept."""
 
 
 class Block(NamedTuple):
