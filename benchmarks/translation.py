@@ -75,7 +75,8 @@ COUNT = {"5 units, U(+-.6)": 8, "5 units, N(0, 1)": 8, "10 units, N(0, 1)/sqrt 2
 
 def sampled(target, rule, calibration, duration, seed, clamp=None):
     """Return the samples; the rule "tuned" tunes the network of this target, under this evidence, first."""
-    options = {"calibration": calibration, "chains": CHAINS, "threads": 1, "clamp": clamp}
+    synapse = None if calibration.network is None else calibration.network.synapse
+    options = {"calibration": calibration, "synapse": synapse, "chains": CHAINS, "threads": 1, "clamp": clamp}
     if rule == "tuned":
         rule = bs.tune(target, duration=duration, seed=seed + 1, tolerance=1e-4, **options)
     return bs.sample(target, rule=rule, duration=duration, seed=seed, **options)
@@ -167,9 +168,13 @@ def main():
     parser.add_argument("--duration", type=float, default=1e5, help="biological ms per chain")
     parser.add_argument("--quick", action="store_true", help="one target of a kind, short runs")
     parser.add_argument("--pairs", action="store_true", help="the gain of pairs instead")
+    parser.add_argument("--calibration", help="file of calibrate --network, whose synapse all rules then have")
     parser.add_argument("--teeth", type=int, help="of the synapses of these pairs")
     arguments = parser.parse_args()
-    calibration = bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background)
+    if arguments.calibration:
+        calibration = bs.read(arguments.calibration)
+    else:
+        calibration = bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background)
     duration = 2e4 if arguments.quick else arguments.duration
     if arguments.pairs:
         return pairs(calibration, 4 * duration, arguments.seed, arguments.teeth)
