@@ -1,7 +1,8 @@
 """Measure what the translation rules leave: rule x target, preset S1, renewing synapses, 64 chains.
 
 python benchmarks/translation.py [--rules psp matched learned tuned] [--targets NAME ...] [--seed N] [--quick]
-python benchmarks/translation.py --pairs: the gain W_eff/W of pairs by the PSP rule, simulated and from theory
+python benchmarks/translation.py --pairs [--teeth N]: the gain W_eff/W of pairs by the PSP rule, simulated and from
+theory; of renewing synapses, or of additive ones with so many teeth
 
 D_KL bias (the part that a longer run does not remove) with its standard error; for the digits RBM the mean
 absolute error of the label posterior given the image, for the glass the RMS error of marginals and of pair
@@ -74,7 +75,8 @@ COUNT = {"5 units, U(+-.6)": 8, "5 units, N(0, 1)": 8, "10 units, N(0, 1)/sqrt 2
 
 def sampled(target, rule, calibration, duration, seed, clamp=None):
     """Return the samples; the rule "tuned" tunes the network of this target, under this evidence, first."""
-    options = {"calibration": calibration, "chains": CHAINS, "threads": 1, "clamp": clamp}
+    synapse = None if calibration.network is None else calibration.network.synapse
+    options = {"calibration": calibration, "synapse": synapse, "chains": CHAINS, "threads": 1, "clamp": clamp}
     if rule == "tuned":
         rule = bs.tune(target, duration=duration, seed=seed + 1, tolerance=1e-4, **options)
     return bs.sample(target, rule=rule, duration=duration, seed=seed, **options)
@@ -132,20 +134,22 @@ def _draw(rng, field):
     return rng.random(len(field)) < 1 / (1 + np.exp(-field))
 
 
-def pairs(calibration, duration, seed):
+def pairs(calibration, duration, seed, teeth):
     """Print what two neurons with weight W and bias 0, by the PSP rule, sample: the log odds ratio over W."""
     weights = [-2.0, -0.4, 0.4, 2.0]
     neuron, background = calibration.neuron, calibration.background
+    synapse = bs.Synapse() if teeth is None else bs.Synapse(plasticity="additive", teeth=teeth)
     law = pair_law(
         neuron, background, u0=calibration.u0, alpha=calibration.alpha, weight=weights,
-        tau_rec=neuron.tau_syn_exc, delay=0.1,
+        tau_rec=neuron.tau_syn_exc if teeth is None else 0.0, delay=0.1, teeth=teeth,
     )  # fmt: skip
     print("    W   simulated                    from the density of the pair")
     for weight, predicted, bias in zip(weights, law.weight, law.bias):
         target = machine(weight * (1 - np.eye(2)), np.zeros(2))
         result = bs.sample(
-            target, calibration=calibration, rule="psp", duration=duration, chains=CHAINS, seed=seed, threads=1
-        )
+            target, calibration=calibration, rule="psp", synapse=synapse, duration=duration, chains=CHAINS,
+            seed=seed, threads=1,
+        )  # fmt: skip
         code = 2 * result.z[..., 0].astype(int) + result.z[..., 1]
         logs = np.log([[(chain == state).mean() for state in range(4)] for chain in code])
         gain = (logs[:, 0] + logs[:, 3] - logs[:, 1] - logs[:, 2]) / weight
@@ -164,11 +168,16 @@ def main():
     parser.add_argument("--duration", type=float, default=1e5, help="biological ms per chain")
     parser.add_argument("--quick", action="store_true", help="one target of a kind, short runs")
     parser.add_argument("--pairs", action="store_true", help="the gain of pairs instead")
+    parser.add_argument("--calibration", help="file of calibrate --network, whose synapse all rules then have")
+    parser.add_argument("--teeth", type=int, help="of the synapses of these pairs")
     arguments = parser.parse_args()
-    calibration = bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background)
+    if arguments.calibration:
+        calibration = bs.read(arguments.calibration)
+    else:
+        calibration = bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background)
     duration = 2e4 if arguments.quick else arguments.duration
     if arguments.pairs:
-        return pairs(calibration, 4 * duration, arguments.seed)
+        return pairs(calibration, 4 * duration, arguments.seed, arguments.teeth)
     print(f"{'target':26}" + "".join(f"{rule:>22}" for rule in arguments.rules))
     for kind, name in enumerate(TARGETS):
         if name not in arguments.targets:

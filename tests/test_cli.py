@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import boltzspike as bs
-from boltzspike.cli.reading import parse_clamp, parse_time
+from boltzspike.cli.reading import parse_clamp, parse_time, read_synapse
 from boltzspike.errors import ValidationError
 
 
@@ -174,3 +174,17 @@ def test_show_of_a_bayesian_network_fits_a_terminal(boltzspike, tmp_path):
     done = boltzspike("show", tmp_path / "asia.json")
     assert "(yes, no), (yes, no)" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_synapse_is_named_by_its_plasticity_recovery_or_teeth_and_delay():
+    assert read_synapse("renewing,delay=2ms") == bs.Synapse(delay=2.0)
+    assert read_synapse("teeth=5") == bs.Synapse(plasticity="additive", teeth=5)
+    depressing = bs.Synapse(plasticity="tsodyks-markram", U=1.0, tau_rec=13.0, delay=1.0)
+    assert read_synapse("tau_rec=13,delay=1") == depressing
+    for text, message in (
+        ("teeth=two", "teeth must be a number of synapses, got 'two'"),
+        ("teeth=1.5", "Synapse.teeth: must be None, or an integer of at least 1, got 1.5"),
+        ("teeth=2,dely=1", "after a comma comes delay=MS, got 'dely=1'"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            read_synapse(text)

@@ -137,6 +137,15 @@ def test_the_psp_has_mean_one_over_the_refractory_period_and_the_next_comes_on_t
     render(ax)
 
 
+def test_the_psp_of_synapses_with_teeth_has_the_area_of_the_state_and_nothing_comes_on_top(s1_calibration, render):
+    ax = pictures.psp(s1_calibration, bs.Synapse(plasticity="additive", teeth=5))
+    time, one = ax.lines[1].get_data()
+    assert trapezoid(one, time) / 10 == pytest.approx(1, abs=2e-3)
+    both = ax.lines[2].get_ydata()
+    assert both.max() < 1.02 * one.max()
+    render(ax)
+
+
 def test_the_weights_of_the_psp_rule_lie_on_its_line(result, render):
     ax = pictures.weights(result)
     wanted, used = ax.lines[3].get_data()

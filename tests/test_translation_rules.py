@@ -311,6 +311,23 @@ def test_the_matched_rule_names_what_it_cannot_treat(s1_calibration):
     facilitating = bs.Synapse(plasticity="tsodyks-markram", U=0.5, tau_rec=13.0, tau_fac=5.0)
     with pytest.raises(UnsupportedFeature, match="U = 1 and tau_fac = 0"):
         bs.translate(gaussian_machine(1), s1_calibration, rule="matched", synapse=facilitating)
+    depressing = bs.Synapse(plasticity="tsodyks-markram", U=1.0, tau_rec=13.0, teeth=2)
+    with pytest.raises(UnsupportedFeature, match="and no teeth"):
+        bs.translate(gaussian_machine(1), s1_calibration, rule="matched", synapse=depressing)
+
+
+def test_the_matched_rule_knows_synapses_with_teeth(s1_calibration):
+    """Theory alone corrects what they over-couple; a budget of their bias is refused."""
+    machine = gaussian_machine(201)
+    options = {"calibration": s1_calibration, "duration": 2e4, "seed": 3}
+    synapse = bs.Synapse(plasticity="additive", teeth=1)
+    plain = bs.sample(machine, rule="psp", synapse=synapse, **options).kl_divergence()
+    result = bs.sample(machine, synapse=synapse, **options)
+    better = result.kl_divergence()
+    assert result.configuration["rule"] == "matched"
+    assert better.bias + 2 * better.error < plain.bias / 3
+    with pytest.raises(UnsupportedFeature, match="without teeth"):
+        result.error_budget()
 
 
 def test_the_working_point_of_an_rbm_has_all_modes_that_chains_do_not_leave():

@@ -29,8 +29,8 @@ from boltzspike.samples import Record, Samples
 from boltzspike.theory import exact
 from boltzspike.theory.membrane import free_autocorrelation, membrane_statistics
 from boltzspike.theory.predict import predict
+from boltzspike.theory.psp import arrivals, shaped_area
 from boltzspike.theory.psp import psp as psp_of
-from boltzspike.theory.psp import psp_area
 from boltzspike.translation.budget import Budget
 from boltzspike.translation.psp import synaptic_weights
 
@@ -289,7 +289,8 @@ def _course(states: Array, target: Array, every: float, points: int) -> tuple[Ar
 def psp(calibration: Calibration, synapse: Synapse | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw the PSP of an excitatory synapse, its mean over the refractory period scaled to 1, and the ideal.
 
-    One spike, and one that follows it as soon as it can: a renewing synapse starts anew, an additive one adds up.
+    One spike, and one that follows it as soon as it can: a renewing synapse starts anew, an additive one adds up,
+    one with teeth goes on.
     """
     neuron, synapse = calibration.neuron, synapse or Synapse()
     kind = synapse.plasticity
@@ -297,9 +298,10 @@ def psp(calibration: Calibration, synapse: Synapse | None = None, *, ax: Axes | 
     s = membrane_statistics(neuron, calibration.background)
     shape: dict[str, Any] = {"tau_syn": neuron.tau_syn_exc, "tau_eff": s.tau_eff, "kernel": neuron.kernel}
     tau = neuron.tau_refrac
-    height = psp_area(duration=tau, **shape) / tau
+    height = shaped_area(synapse.teeth, tau_refrac=tau, **shape) / tau
     time = np.linspace(-0.3 * tau, 4 * tau, 431)
-    one, later = psp_of(time, **shape) / height, psp_of(time - tau, **shape) / height
+    when, share = arrivals(synapse.teeth, tau_syn=neuron.tau_syn_exc, tau_refrac=tau)
+    one, later = (psp_of(time[:, None] - start - when, **shape) @ share / height for start in (0.0, tau))
     size = 1 - np.exp(-tau / neuron.tau_syn_exc) if kind == "renewing" else 1.0
     shapes = {"one spike": one, f"two, {tau:g} ms apart ({kind})": one + size * later}
     return plots.plot_psp(time, shapes, tau_refrac=tau, ax=ax)
@@ -316,7 +318,7 @@ def weights(result: Result, *, ax: Axes | None = None) -> Axes:
     unit, factor = ("nS", 1e3) if isinstance(calibration.neuron, LIF) else ("nA", 1.0)
     top = float(np.abs(wanted[coupled]).max(initial=1.0))
     line = np.array([-top, 0.0, top])
-    drawn = line, synaptic_weights(line, calibration) * factor
+    drawn = line, synaptic_weights(line, calibration, teeth=network.synapse.teeth) * factor
     return plots.plot_weights(drawn, (wanted[coupled], used[coupled] * factor), unit=unit, ax=ax)
 
 

@@ -34,7 +34,7 @@ from boltzspike.units import hz
 
 PORTABLE = frozenset(
     {"conductance", "current", "alpha", "renewing", "additive", "tsodyks-markram", "clamp", "sparse", "delays",
-     "shared-background"}
+     "parallel-synapses", "shared-background"}
 )  # fmt: skip
 """Features of a program that these arrays hold."""
 PLASTICITIES = ("renewing", "additive", "tsodyks-markram")

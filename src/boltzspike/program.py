@@ -48,6 +48,7 @@ from boltzspike.model.description import frozen_matrix, is_sparse, parts
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import LIF
 from boltzspike.theory.membrane import membrane_statistics
+from boltzspike.theory.psp import arrivals
 from boltzspike.units import hz, per_ms
 
 __all__ = ["FREE", "Program", "compile_program", "steps_of"]
@@ -93,6 +94,8 @@ class Program:
     """Their time constant of recovery, ms."""
     tau_fac: float = 0.0
     """Their time constant of facilitation, ms."""
+    teeth: int | None = None
+    """Of each coupling, teeth + 1 synapses in parallel (``boltzspike.model.synapse``); ``None``: one."""
     refractory_law: RefractoryLaw | None = None
     """How refractory periods are drawn; None: they are all ``refractory_steps``."""
     pool: Pool | None = None
@@ -139,7 +142,8 @@ class Program:
     def synapses(self) -> tuple[Array, Array, Array, Array]:
         """Return target, source, weight and delay (steps) of each synapse, (synapses,) each, ordered by target.
 
-        These are the stored entries of CSR weights, and the entries of dense ones that are not 0.
+        These are the stored entries of CSR weights, and the entries of dense ones that are not 0; where there are
+        ``teeth``, all synapses of each of these couplings.
         """
         if is_sparse(self.weights):
             data, source, first = parts(self.weights)
@@ -149,7 +153,30 @@ class Program:
             target, source = np.nonzero(self.weights)
             weight = self.weights[target, source]
             delay = None if self.delays is None else self.delays[target, source]
-        return target, source, weight, np.full(len(weight), self.delay_steps) if delay is None else delay
+        if delay is None:
+            delay = np.full(len(weight), self.delay_steps)
+        return (
+            (target, source, weight, delay)
+            if self.teeth is None
+            else self._parallel(target, source, weight, delay)
+        )
+
+    def _parallel(
+        self, target: Array, source: Array, weight: Array, delay: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return all synapses of couplings that have ``teeth``, given the first of each."""
+        assert self.teeth is not None
+        steps = self.refractory_steps[source]
+        _, share = arrivals(self.teeth, tau_syn=self.tau_syn_exc[target], tau_refrac=steps * self.dt)
+        later = steps[:, None] * np.arange(self.teeth + 1) // self.teeth
+        # a synapse of the opposite sign weighs the same at threshold
+        drive = np.ones((2, self.n_units))
+        if self.conductance_based:
+            drive = np.abs(np.stack([self.e_rev_exc, self.e_rev_inh]) - self.v_thresh)
+        own, other = drive[np.where(weight > 0, [[0], [1]], [[1], [0]]), target]
+        each = np.where(share < 0, (own / other)[:, None], 1.0) * share * weight[:, None]
+        repeated = (np.repeat(ends, self.teeth + 1) for ends in (target, source))
+        return *repeated, each.ravel(), (delay[:, None] + later).ravel()
 
     def mean_input(self) -> tuple[Array, Array]:
         """Return what the background feeds into excitation and inhibition on average, (n,) each, uS or nA.
@@ -239,9 +266,12 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
     courses = compile_courses(network, dt, held, rates, grid)
     pool = compile_pool(network, grid, dt)
     _check_resolution(network, dt, rates, courses)
-    delays, longest = _delays(network, dt)
-    law = refractory_law(neurons, refractory, dt)
     synapse = network.synapse
+    delays, longest = _delays(network, dt)
+    if synapse.teeth is not None:
+        _check_teeth(network, dt)
+        longest += int(refractory.max(initial=0))
+    law = refractory_law(neurons, refractory, dt)
     used = {
         "conductance": conductance,
         "current": not conductance,
@@ -250,6 +280,7 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
         "clamp": bool(clamp),
         "sparse": is_sparse(network.weights),
         "delays": delays is not None,
+        "parallel-synapses": synapse.teeth is not None,
         "random-refractory": law is not None,
         "shared-background": pool is not None and pool.drawn > 0,
         "replay": pool is not None and pool.drawn < len(pool.rates),
@@ -282,6 +313,7 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
         U=1.0 if synapse.U is None else synapse.U,
         tau_rec=synapse.tau_rec or 0.0,
         tau_fac=synapse.tau_fac or 0.0,
+        teeth=synapse.teeth,
         refractory_law=law,
         pool=pool,
         courses=courses,
@@ -318,13 +350,39 @@ def _check_resolution(network: SpikingNetwork, dt: float, rates: Array, courses:
 
 def _delays(network: SpikingNetwork, dt: float) -> tuple[Array | None, int]:
     """Return the delays in steps in the form of ``Program.delays``, and the longest."""
-    if network.delays is None:
-        return None, steps_of(dt if network.synapse.delay is None else network.synapse.delay, dt, "Synapse.delay")
     weights, delays = network.weights, network.delays
+    if delays is None:
+        one = steps_of(dt if network.synapse.delay is None else network.synapse.delay, dt, "Synapse.delay")
+        if network.synapse.teeth is None:
+            return None, one
+        return frozen(np.full(len(parts(weights)[0]) if is_sparse(weights) else weights.shape, one)), one
     given = delays.data if is_sparse(delays) else np.where(weights != 0, delays, dt)
     times, which = np.unique(given, return_inverse=True)
     steps = np.array([steps_of(float(time), dt, "SpikingNetwork.delays") for time in times], dtype=np.int64)
     return frozen(steps[which].reshape(given.shape)), int(steps.max(initial=1))
+
+
+def _check_teeth(network: SpikingNetwork, dt: float) -> None:
+    """Raise if synapses in parallel can't shape the PSP of these neurons."""
+    teeth = network.synapse.teeth
+    assert teeth is not None
+    neurons = {id(neuron): neuron for neuron in network.neurons}.values()
+    for neuron in neurons:
+        allowed = "None for neurons whose kernel is no exponential: their tail is not cancelled by one spike"
+        require(neuron.kernel == "exponential", "Synapse.teeth", allowed, teeth)
+        allowed = (
+            f"None where tau_syn_exc = {neuron.tau_syn_exc:g} and tau_syn_inh = {neuron.tau_syn_inh:g} ms differ"
+        )
+        require(neuron.tau_syn_exc == neuron.tau_syn_inh, "Synapse.teeth", allowed, teeth)
+        require(
+            neuron.refractory is None,
+            "Synapse.teeth",
+            "None with refractory periods drawn after each spike",
+            teeth,
+        )
+        whole = round(neuron.tau_refrac / dt) % teeth == 0
+        allowed = f"such that tau_refrac/teeth = {neuron.tau_refrac:g}/{teeth} ms is a multiple of dt = {dt:g} ms"
+        require(whole, "Synapse.teeth", allowed, teeth)
 
 
 def steps_of(time: float, dt: float, name: str) -> int:

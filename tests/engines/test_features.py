@@ -13,6 +13,7 @@ from boltzspike.inputs import Initial
 from boltzspike.program import compile_program
 from boltzspike.samples import Record, Samples
 from boltzspike.theory.membrane import membrane_statistics
+from boltzspike.theory.psp import psp
 
 S1, S5A = bs.presets.S1, bs.presets.S5a
 SILENT = bs.PoissonBackground(rates=[], weights=[])
@@ -134,6 +135,53 @@ def test_each_synapse_has_its_own_delay(engine):
         alone = run(engine, one_way(0.0, n=5), 60, Record(voltages=True)).voltages[0]
         moved = [np.flatnonzero(np.abs(disturbed - alone)[:, k] > 1e-4)[0] for k in range(1, 5)]
         assert moved == [2, 3, 16, 41]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("teeth", [1, 5])
+def test_parallel_synapses_add_up_to_a_psp_that_ends_with_the_state(engine, teeth, sparse):
+    """A neuron that spikes twice as fast as it can, then stops: the closed form, and a rectangle."""
+    weight, delay, tau_syn = 0.05, 0.3, QUIET.tau_syn_exc
+    weights = np.array([[0, 0], [weight, 0]])
+    values = {
+        "weights": csr_array(weights) if sparse else weights,
+        "synapse": bs.Synapse(plasticity="additive", teeth=teeth, delay=delay),
+        "schedule": bs.Piecewise(quantity="clamp", times=[0.0, 11.0], values=[1, 0], units=[0]),
+    }
+    v, alone = (
+        run(engine, one_way(0.0, **changed), 400, Record(voltages=True)).voltages[0, :, 1]
+        for changed in (values, values | {"weights": 0 * values["weights"]})
+    )
+    t, q = DT * np.arange(1, 401) - DT, np.exp(-10 / (teeth * tau_syn))
+    arrivals = [(0.0, 1.0), *((10 * k / teeth, 1 - q) for k in range(1, teeth)), (10.0, -q)]
+    answer = sum(
+        share * psp(t - delay - spike - when, tau_syn=tau_syn, tau_eff=QUIET.tau_m)
+        for spike in (0.0, 10.0)
+        for when, share in arrivals
+    )
+    scale = weight / QUIET.c_m * QUIET.tau_m
+    # the synaptic variable is held at its mean over a step: (dt/tau_m)^2 / 12 of its jumps
+    assert v - alone == pytest.approx(weight / QUIET.c_m * answer, abs=3e-3 * scale)
+    level, after = (v - alone)[(t > 5.2) & (t < 20.2)] / scale, (v - alone)[t > 20.4 + 8 * QUIET.tau_m] / scale
+    assert np.abs(after).max() < 1e-3
+    assert level.max() < 1.001
+    assert level.min() > q - 0.001
+
+
+def test_parallel_synapses_are_as_synapses_of_their_own(engine):
+    """Three units that stand for one, each with one of the synapses of a coupling."""
+    q = np.exp(-10 / (2 * QUIET.tau_syn_exc))
+    record = Record(voltages=True)
+    one = one_way(0.05, synapse=bs.Synapse(plasticity="additive", teeth=2), schedule=once(3.0))
+    weights, delays = np.zeros((4, 4)), np.full((4, 4), DT)
+    weights[3, :3], delays[3, :3] = 0.05 * np.array([1, 1 - q, -q]), [DT, 5 + DT, 10 + DT]
+    several = one_way(
+        n=4, weights=weights, delays=delays, synapse=bs.Synapse(plasticity="additive"),
+        schedule=bs.Piecewise(quantity="clamp", times=[0.0, 3.0, 3.1], values=[0, 1, 0], units=[0, 1, 2]),
+    )  # fmt: skip
+    a, b = run(engine, one, 300, record).voltages[0, :, 1], run(engine, several, 300, record).voltages[0, :, 3]
+    assert np.ptp(a) > 0.1
+    assert a == pytest.approx(b, abs=1e-9 if engine != "numba" else 1e-4)
 
 
 def test_sparse_weights_give_the_samples_of_dense_ones(engine):
@@ -388,6 +436,7 @@ def test_a_start_that_can_not_be_is_refused(engine):
 FEATURES = {
     "tsodyks-markram": {"synapse": SHORT_TERM},
     "delays": {"delays": 0.1 * np.random.default_rng(4).integers(1, 40, (4, 4))},
+    "parallel-synapses": {"synapse": bs.Synapse(plasticity="additive", teeth=5, delay=0.3)},
     "sparse": {"weights": csr_array(mixed().weights)},
     "random-refractory": {"neurons": dataclasses.replace(S1.neuron, refractory=bs.RandomRefractory(sd=3.0))},
     "shared-background": {"shared": bs.SharedBackground(rates=[500.0] * 6, weights=np.full((4, 6), 0.0005))},
@@ -402,7 +451,7 @@ FEATURES = {
     "varying-rates": {"schedule": bs.Piecewise(quantity="rate", times=[3.0], values=[500.0])},
     "waves": {"schedule": bs.Wave(quantity="i_offset", amplitude=0.2, frequency=8.0)},
 }  # fmt: skip
-FAST = {"sparse", "varying-bias", "varying-clamp"}
+FAST = {"delays", "parallel-synapses", "sparse", "varying-bias", "varying-clamp"}
 
 
 @pytest.mark.parametrize("feature", FEATURES)

@@ -23,6 +23,7 @@ SYNAPSES = {
     "renewing": bs.Synapse(delay=0.3),
     "additive": bs.Synapse(plasticity="additive", delay=1.2),
     "tsodyks-markram": bs.Synapse(plasticity="tsodyks-markram", U=0.4, tau_rec=60.0, tau_fac=30.0),
+    "additive, teeth": bs.Synapse(plasticity="additive", teeth=5, delay=0.3),
 }
 
 

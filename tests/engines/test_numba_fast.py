@@ -173,7 +173,9 @@ def test_free_membrane_has_the_mean_and_variance_of_theory(preset, layout):
 
 
 @pytest.mark.parametrize(
-    "synapse", [{}, {"plasticity": "additive"}, DEPRESSING], ids=["renewing", "additive", "TM"]
+    "synapse",
+    [{}, {"plasticity": "additive"}, DEPRESSING, {"plasticity": "additive", "teeth": 5}],
+    ids=["renewing", "additive", "TM", "teeth"],
 )
 @pytest.mark.parametrize("preset", [S1, S5a], ids=lambda preset: preset.name)
 def test_joint_distribution_of_three_units_is_that_of_the_exact_path(preset, synapse):
@@ -181,9 +183,21 @@ def test_joint_distribution_of_three_units_is_that_of_the_exact_path(preset, syn
     weights = scale * np.array([[0, 0.002, -0.003], [0.002, 0, 0.001], [-0.003, 0.001, 0]])
     program = network(preset, weights, **synapse)
     exact = chain_means(ExactRunner(program, threads=1), program, steps=20_000, seed=11)
-    for layout in LAYOUTS:
+    for layout in LAYOUTS[:1] if "delays" in program.features else LAYOUTS:
         fast = chain_means(FastRunner(program, threads=1, layout=layout), program, steps=100_000, seed=12)
         assert_same_means(exact, fast, bias=NOISE_BIAS)
+
+
+def test_renewing_synapses_with_delays_of_their_own_are_those_of_the_exact_path():
+    rng = np.random.default_rng(8)
+    delays = 0.1 * rng.integers(1, 80, (4, 4))
+    described = SpikingNetwork(
+        neurons=S1.neuron, backgrounds=S1.background, weights=symmetric(4, 0.003, seed=8), delays=delays
+    )
+    program = compile_program(described)
+    exact = chain_means(ExactRunner(program, threads=1), program, steps=20_000, seed=11)
+    fast = chain_means(FastRunner(program, threads=1), program, steps=100_000, seed=12)
+    assert_same_means(exact, fast, bias=NOISE_BIAS)
 
 
 def test_low_rates_use_the_exact_law_and_agree_with_the_exact_path():

@@ -100,6 +100,7 @@ PLASTICITIES = {
     "renewing": bs.Synapse(delay=0.5),
     "additive": bs.Synapse(plasticity="additive", delay=0.5),
     "tsodyks-markram": bs.Synapse(plasticity="tsodyks-markram", delay=0.5, U=0.4, tau_rec=60.0, tau_fac=30.0),
+    "additive, teeth": bs.Synapse(plasticity="additive", teeth=5, delay=0.5),
     "renewing, unequal tau_syn": bs.Synapse(delay=0.5),
 }
 

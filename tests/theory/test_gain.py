@@ -48,6 +48,29 @@ def test_pairs_over_couple_as_simulated(trace, simulated):
     assert 1 / respond(**trace).kappa.item() == pytest.approx(simulated, abs=0.05)
 
 
+# simulated pairs of S1 at W = +-.4, delay .1 ms: the weights are those of a PSP's whole area; error .005
+@pytest.mark.parametrize(("teeth", "simulated"), [(1, 1.463), (2, 1.365), (5, 1.335), (20, 1.329)])
+def test_pairs_whose_synapses_have_teeth_over_couple_as_simulated(teeth, simulated):
+    trace = Trace(tau_syn=10.0, tau_refrac=10.0, teeth=teeth)
+    found = linear_response(S1.neuron, S1.background, trace, u0=U0, alpha=ALPHA, bias=[0.0], delay=0.1)
+    assert 1 / found.kappa.item() == pytest.approx(simulated, abs=0.02)
+
+
+def test_synapses_with_teeth_drive_as_the_state_does():
+    for teeth in (1, 5):
+        found = respond(bias=(-1.0, 1.0), teeth=teeth)
+        # at h = .5 ms the spikes of a step differ from h times the rate by half a percent
+        assert found.mean_trace == pytest.approx(found.p, rel=6e-3)
+        assert found.regression == pytest.approx(1.0, abs=0.01)
+
+
+def test_one_tooth_is_the_exponential_that_is_cut():
+    """From the age of the source there, from a sum of shifted correlations here; what a weight is differs."""
+    cut, tooth = respond(shape="cut"), respond(teeth=1)
+    assert tooth.mean_trace / cut.mean_trace < 0.96
+    assert tooth.kappa * tooth.mean_trace == pytest.approx(cut.kappa * cut.mean_trace, rel=0.01)
+
+
 def test_slower_recovery_and_delay_lower_the_gain():
     plain = respond(tau_rec=10.0).kappa.item()
     assert respond(tau_rec=13.0).kappa.item() > plain

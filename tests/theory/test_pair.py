@@ -26,3 +26,19 @@ def test_strongly_coupled_pairs_follow_the_simulation(law):
     # simulated: 64 chains of 4e5 ms, standard error .002
     assert law.weight[[0, 3]] / [-2.0, 2.0] == pytest.approx([1.187, 1.499], rel=0.05)
     assert law.bias[[0, 3]] == pytest.approx([-0.06, -0.43], abs=0.1)
+
+
+# simulated: 64 chains of 4e5 ms, standard error .003
+@pytest.mark.parametrize(
+    ("teeth", "gain", "bias"),
+    [
+        (1, [1.269, 1.754], [0.23, -1.03]),
+        pytest.param(2, [1.282, 1.416], [0.22, -0.57], marks=pytest.mark.slow),
+        pytest.param(5, [1.293, 1.320], [0.21, -0.44], marks=pytest.mark.slow),
+    ],
+)
+def test_pairs_whose_synapses_have_teeth_follow_the_simulation(teeth, gain, bias):
+    weight = np.array([-2.0, 2.0])
+    law = pair_law(S1.neuron, S1.background, weight=weight, tau_rec=0.0, teeth=teeth, delay=0.1, **LOGISTIC)
+    assert law.weight / weight == pytest.approx(gain, rel=0.08)
+    assert law.bias == pytest.approx(bias, abs=0.1)

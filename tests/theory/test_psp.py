@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
 
-from boltzspike.theory.psp import interaction, psp, psp_area
+from boltzspike.theory.psp import arrivals, interaction, psp, psp_area, shaped_area
 
 
 def test_the_psp_solves_the_membrane_equation():
@@ -41,3 +41,22 @@ def test_the_interaction_is_the_papers_formula():
     )  # fmt: skip
     ours = interaction(w * force, alpha=alpha, c_m=c_m, tau_syn=tau_syn, tau_eff=tau_eff, tau_refrac=tau_ref)
     assert ours == pytest.approx(papers, rel=1e-12)
+
+
+@pytest.mark.parametrize("teeth", [None, 1, 4])
+def test_the_area_of_parallel_synapses_is_the_integral_of_their_sum(teeth):
+    tau_syn, tau_eff, tau_refrac = 8.0, 0.769, 12.0
+    when, share = arrivals(teeth, tau_syn=tau_syn, tau_refrac=tau_refrac)
+    answer = lambda t: share @ psp(t - when, tau_syn=tau_syn, tau_eff=tau_eff)
+    end = tau_refrac if teeth is None else tau_refrac + 40 * tau_eff
+    integral, _ = quad(answer, 0, end, points=when[1:], limit=200)
+    found = shaped_area(teeth, tau_syn=tau_syn, tau_eff=tau_eff, tau_refrac=tau_refrac)
+    assert found == pytest.approx(integral, rel=1e-6)
+
+
+def test_many_teeth_are_a_rectangle_in_the_synaptic_variable():
+    tau_syn, tau_refrac = 10.0, 10.0
+    when, share = arrivals(100, tau_syn=tau_syn, tau_refrac=tau_refrac)
+    t = np.linspace(0.01, 20, 500)
+    variable = (np.where(t[:, None] >= when, np.exp(-(t[:, None] - when) / tau_syn), 0) * share).sum(axis=1)
+    assert np.all(np.abs(variable - (t < tau_refrac)) < 0.011)

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from boltzspike.errors import ValidationError
+from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline.training import SpikingChains
 from boltzspike.training.hardware import Hardware, quantised
 
 
@@ -65,3 +67,10 @@ def test_delays_lie_on_the_time_grid_with_the_stated_mean():
 def test_hardware_names_what_is_wrong(values, message):
     with pytest.raises(ValidationError, match=message):
         Hardware(**values)
+
+
+def test_spikes_are_not_lost_on_their_way_through_parallel_synapses(s1_calibration):
+    synapse = Synapse(plasticity="additive", teeth=2)
+    SpikingChains(calibration=s1_calibration, synapse=synapse)
+    with pytest.raises(ValidationError, match=r"Synapse.teeth: must be None with Hardware.spike_loss"):
+        SpikingChains(calibration=s1_calibration, synapse=synapse, hardware=Hardware(spike_loss=0.1))

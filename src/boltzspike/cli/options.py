@@ -67,7 +67,10 @@ Report = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else; for machines.")]
 Plasticity = Annotated[
     str,
-    typer.Option(help="Recurrent synapse: renewing, additive, or depressing: tau_rec=MS (see design --synapse)."),
+    typer.Option(
+        help="Recurrent synapse: renewing; additive; depressing: tau_rec=MS (see design --synapse); teeth=N: N+1 "
+        "in parallel, the PSP a cut exponential (1) or nearly a rectangle (5). Any with ,delay=MS."
+    ),
 ]
 Cluster = Annotated[
     str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,15 +189,39 @@ def engine_at(cluster: str | None, engine: str, threads: int | None) -> Iterator
 
 
 def read_synapse(plasticity: str) -> Synapse:
-    """Return the recurrent synapse of that name, or the depressing one of ``tau_rec=MS``."""
+    """Return the recurrent synapse of that name, or of ``tau_rec=MS`` or ``teeth=N``; any with ``,delay=MS``.
+
+    Examples
+    --------
+    >>> read_synapse("teeth=5,delay=1.5").delay
+    1.5
+    """
     from boltzspike.errors import ValidationError
     from boltzspike.model.synapse import Synapse
 
-    name, equals, value = plasticity.partition("=")
+    first, *rest = plasticity.split(",")
+    name, equals, value = first.partition("=")
+    given: dict[str, Any] = {"plasticity": first}
     if equals and name == "tau_rec":
-        try:
-            tau_rec = float(value.removesuffix("ms"))
-        except ValueError:
-            raise ValidationError(f"plasticity: tau_rec must be a number of ms, got {value!r}") from None
-        return Synapse(plasticity="tsodyks-markram", U=1.0, tau_rec=tau_rec)
-    return Synapse(plasticity=plasticity)  # type: ignore[arg-type]  # validated there
+        given = {"plasticity": "tsodyks-markram", "U": 1.0, name: _number(value.removesuffix("ms"), name, "of ms")}
+    elif equals and name == "teeth":
+        teeth = _number(value, name, "of synapses")
+        given = {"plasticity": "additive", name: int(teeth) if teeth == int(teeth) else teeth}
+    for item in rest:
+        key, _, value = item.partition("=")
+        if key != "delay":
+            raise ValidationError(f"plasticity: after a comma comes delay=MS, got {item!r}")
+        given[key] = _number(value.removesuffix("ms"), key, "of ms")
+    return Synapse(**given)
+
+
+def _number(text: str, name: str, of: str) -> float:
+    from boltzspike.errors import ValidationError
+
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValidationError(f"plasticity: {name} must be a number {of}, got {text!r}")
+    return number

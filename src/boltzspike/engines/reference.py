@@ -56,8 +56,8 @@ class ReferenceEngine:
     name = "reference"
     features = frozenset(
         {"conductance", "current", "alpha", "renewing", "additive", "tsodyks-markram", "clamp", "sparse", "delays",
-         "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp", "varying-rates",
-         "waves"}
+         "parallel-synapses", "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp",
+         "varying-rates", "waves"}
     )  # fmt: skip
     chain_keyed = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal, get_args
 
 from boltzspike.errors import require
@@ -32,6 +33,14 @@ class Synapse:
     all targets share that tau_syn), ``U = 1, tau_rec = 0`` is additive. The literature's absolute efficacy, and
     the weight of NEST's ``tsodyks2_synapse``, is ``w / U``. Tsodyks and Markram, PNAS 94, 719 (1997); the closed
     form from spike to spike as in Maass and Markram, Neural Networks 15, 155 (2002).
+
+    *Shape.* With ``teeth = m`` a coupling is m + 1 parallel synapses, where a spike arrives tau_refrac/m apart.
+    m - 1 of them raise the variable, which has decayed to ``q = exp(-tau_refrac/(m tau_syn))``, to its full value
+    again, by ``1 - q``. The last, of the opposite sign, takes q away after tau_refrac. So the PSP lasts as long as
+    the state z = 1: with one tooth it is an exponential that is cut, with many a rectangle. It is what a chain of
+    relay neurons with an inhibitory link at its end does (Probst et al., Front. Comput. Neurosci. 9, 13, 2015).
+    Of conductances, the opposite one weighs the same at threshold: the drive is cut, the conductance fades. It
+    needs one tau_syn, and synapses that do not renew their trace.
     """
 
     plasticity: Plasticity = "renewing"
@@ -44,6 +53,8 @@ class Synapse:
     """Tsodyks-Markram: time constant of recovery, >= 0."""
     tau_fac: ms | None = None
     """Tsodyks-Markram: time constant of facilitation, >= 0; 0 (the default there): none."""
+    teeth: int | None = None
+    """Parallel synapses that shape the PSP, see below; ``None``: there is one, with its exponential tail."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -52,6 +63,12 @@ class Synapse:
         require(self.plasticity in known, "Synapse.plasticity", allowed, self.plasticity)
         if self.delay is not None:
             set_number(self, "delay", above=0.0, unit="ms")
+        if self.teeth is not None:
+            whole = isinstance(self.teeth, Integral) and not isinstance(self.teeth, bool) and self.teeth >= 1
+            require(whole, "Synapse.teeth", "None, or an integer of at least 1", self.teeth)
+            object.__setattr__(self, "teeth", int(self.teeth))
+            allowed = "'additive' or 'tsodyks-markram' where teeth are given: a renewed trace has no tail to cut"
+            require(self.plasticity != "renewing", "Synapse.plasticity", allowed, self.plasticity)
         if self.plasticity != "tsodyks-markram":
             for name in _SHORT_TERM:
                 value = getattr(self, name)

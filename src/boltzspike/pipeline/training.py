@@ -140,6 +140,11 @@ class SpikingChains:
         self.engine = get_engine(engine, threads=threads)
         self.data_phase, self.shown, self.burn_in = data_phase, shown, burn_in
         self.hardware = hardware or Hardware()
+        if self.hardware.spike_loss > 0:
+            allowed = (
+                "None with Hardware.spike_loss: which spikes are lost is drawn anew before the last of them arrive"
+            )
+            require(self.synapse.teeth is None, "Synapse.teeth", allowed, self.synapse.teeth)
         self.tau = round(calibration.neuron.tau_refrac / dt)
         self.name = f"lif-{engine}-{data_phase}"
         self._program: Program | None = None
@@ -256,7 +261,9 @@ class SpikingChains:
             self._program = compile_program(self._network(translation), dt=self.dt)
             return self._program
         c = self.calibration
-        values: dict[str, Any] = {"weights": synaptic_weights(np.asarray(translation.effective_weights), c)}
+        values: dict[str, Any] = {
+            "weights": synaptic_weights(np.asarray(translation.effective_weights), c, teeth=self.synapse.teeth)
+        }
         if c.control == "balance":
             low, high = c.bias_range
             require(low <= biases.min() and biases.max() <= high, "bias", f"in {low:.3g} .. {high:.3g}", biases)

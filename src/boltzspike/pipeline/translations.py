@@ -343,9 +343,11 @@ def error_budget(result: Result, *, duration: float | None = None, threads: int 
         raise ValidationError("error_budget: needs a result of LIF neurons, made by this version")
     neuron, synapse, how = calibration.neuron, network.synapse, result.configuration
     one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
-    if not one_time or how["clamping"] != "bias" or synapse.plasticity not in ("renewing", "additive"):
+    known = synapse.plasticity in ("renewing", "additive") and synapse.teeth is None
+    if not one_time or how["clamping"] != "bias" or not known:
         raise UnsupportedFeature(
-            "error_budget: needs exponential synapses of one time constant, renewing or additive, clamping='bias'"
+            "error_budget: needs exponential synapses of one time constant, renewing or additive, without teeth; "
+            "and clamping='bias'"
         )
     dt, chains, target = how["dt_ms"], how["chains"], result.target().to_boltzmann()
     duration = how["duration_ms"] if duration is None else duration

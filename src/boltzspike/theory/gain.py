@@ -32,7 +32,7 @@ from boltzspike.model.background import PoissonBackground
 from boltzspike.model.neuron import Neuron
 from boltzspike.theory.density_dynamics import DensityStep, build_step
 from boltzspike.theory.density_grid import Resolution, describe_bombardment
-from boltzspike.theory.psp import psp_area
+from boltzspike.theory.psp import arrivals, shaped_area
 
 Array = np.ndarray
 Shape = Literal["exponential", "alpha", "rectangular", "cut"]
@@ -60,6 +60,8 @@ class Trace:
     """Share of the resources that a spike uses, Tsodyks and Markram's U."""
     tau_rec: float = 0.0
     """Recovery of the resources, ms. 0: additive; tau_syn with ``use=1``: renewing."""
+    teeth: int | None = None
+    """Parallel synapses of a coupling (``model.synapse``); for exponential shapes."""
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -73,6 +75,13 @@ class Trace:
         )
         require(0 < self.use <= 1, "Trace.use", "in (0, 1]", self.use)
         require(self.tau_rec >= 0, "Trace.tau_rec", ">= 0 ms", self.tau_rec)
+        fits = self.teeth is None or self.shape == "exponential"
+        require(fits, "Trace.teeth", f"None with the shape {self.shape!r}", self.teeth)
+
+    @property
+    def arrivals(self) -> tuple[Array, Array]:
+        """When a spike acts after its first arrival, ms, and with which share of the weight."""
+        return arrivals(self.teeth, tau_syn=self.tau_syn, tau_refrac=self.tau_refrac)
 
     def scale(self, tau_eff: float) -> float:
         """Return the drive at the peak for weight 1: the PSP of a single spike then averages to 1 over tau_refrac.
@@ -82,7 +91,9 @@ class Trace:
         if self.shape == "rectangular":
             return 1.0
         kernel = "alpha" if self.shape == "alpha" else "exponential"
-        area = psp_area(tau_syn=self.tau_syn, tau_eff=tau_eff, duration=self.tau_refrac, kernel=kernel)
+        area = shaped_area(
+            self.teeth, tau_syn=self.tau_syn, tau_eff=tau_eff, tau_refrac=self.tau_refrac, kernel=kernel
+        )
         return tau_eff * self.tau_refrac / area
 
 
@@ -226,9 +237,12 @@ def linear_response(
     found = [jump_response(step, count) for step in steps]
     memory = [trace_memory(step, trace, count) for step in steps]
     time = np.arange(count) * steps[0].h
+    # parallel synapses follow the first with their shares: Cov(sum_i f_i r(t - d_i - s), z(t)) is a sum of shifts
+    later, share = trace.arrivals
+    shifted = lambda covariance, s: share @ [np.interp(s + d, time, covariance, right=0.0) for d in later]
     overlap = np.empty((len(steps), len(steps)))
     for j, (_, covariance) in enumerate(memory):
-        delayed = np.interp(time + delay, time, covariance, right=0.0)
+        delayed = shifted(covariance, time + delay)
         middle = (delayed[1:] + delayed[:-1]) / 2
         for k, response in enumerate(found):
             level = (response[1:] + response[:-1]) / 2
@@ -237,8 +251,8 @@ def linear_response(
     return LinearResponse(
         bias=np.asarray(bias, dtype=float),
         p=p,
-        mean_trace=scale * np.array([mean for mean, _ in memory]),
-        regression=scale * np.array([covariance[0] for _, covariance in memory]) / (p * (1 - p)),
+        mean_trace=scale * share.sum() * np.array([mean for mean, _ in memory]),
+        regression=scale * np.array([shifted(covariance, 0.0) for _, covariance in memory]) / (p * (1 - p)),
         overlap=scale * alpha * input_.mean_g * overlap,
     )
 

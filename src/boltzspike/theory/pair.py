@@ -13,6 +13,10 @@ densities that are reached within a few steps and jumps from the stationary one,
 *y* is kept exact at the end of the refractory period; after it, it is a two-valued variable that drops to 0 at
 rate 1/tau_rec, which has the right mean.
 
+*Teeth.* Of synapses in parallel (``model.synapse``) the later ones act at ages of the source that the law knows:
+where it passes from one refractory slot to a certain next, and, with the opposite sign, where it is free again. A
+source that spikes at once then makes S jump by the difference.
+
 *Steps.* The error in h is of first order, so two steps are extrapolated to 0. Measured for S1
 (docs/translation.md): the gain of a pair with W' = 2 is 1.55 (simulated 1.50), with W' = -2 it is 1.22 (1.19).
 """
@@ -29,7 +33,7 @@ from boltzspike.model.background import PoissonBackground
 from boltzspike.model.neuron import Neuron
 from boltzspike.theory.density_dynamics import DensityStep, build_step
 from boltzspike.theory.density_grid import V_DEGREE, Resolution, describe_bombardment
-from boltzspike.theory.psp import psp_area
+from boltzspike.theory.psp import arrivals, shaped_area
 
 Array = np.ndarray
 
@@ -57,7 +61,8 @@ def pair_law(
     bias: float = 0.0,
     tau_rec: float,
     delay: float = 0.0,
-    steps: tuple[float, float] = (2.0, 1.0),
+    teeth: int | None = None,
+    steps: tuple[float, float] | None = None,
     grid: Resolution | None = None,
 ) -> PairLaw:
     """Return the Boltzmann parameters of pairs of equal neurons with symmetric weights.
@@ -75,21 +80,30 @@ def pair_law(
     tau_rec
         Recovery of the synapse, ms: tau_syn is renewing, 0 additive.
     delay
-        ms.
+        ms; beyond half a step it counts as half a step.
+    teeth
+        Of additive synapses; more than three count as five, a rectangle to within .01 of the gain.
     steps
-        Two steps, ms; the result is extrapolated linearly from them to 0.
+        Two steps, ms, that divide tau_refrac/teeth; the result is extrapolated linearly from them to 0.
+        ``None``: a fifth and a tenth of tau_refrac, or a little less.
     grid
         Of the state.
     """
     input_ = describe_bombardment(neuron, background)
     tau_eff, tau = neuron.c_m / input_.mean_g, neuron.tau_syn_exc
-    area = psp_area(tau_syn=tau, tau_eff=tau_eff, duration=neuron.tau_refrac)
+    assert teeth is None or tau_rec == 0, "teeth need additive synapses"
+    teeth = 5 if teeth is not None and teeth > 3 else teeth
+    if steps is None:
+        slots = -(-5 // (teeth or 1)) * (teeth or 1)
+        steps = neuron.tau_refrac / slots, neuron.tau_refrac / (2 * slots)
+    area = shaped_area(teeth, tau_syn=tau, tau_eff=tau_eff, tau_refrac=neuron.tau_refrac)
+    _, shares = arrivals(teeth, tau_syn=tau, tau_refrac=neuron.tau_refrac)
     jumps = np.asarray(weight, dtype=float) * (alpha * neuron.c_m * neuron.tau_refrac / area)
     found = []
     for h in steps:
         step = build_step(neuron, input_, u0 + alpha * bias, h=h, grid=grid or Resolution().coarsened(2.5))
         largest = float(np.abs(jumps).max())
-        one = _Reduced(step, [largest * x for x in _PROBES], tau_rec)
+        one = _Reduced(step, [largest * x for x in _PROBES], tau_rec, shares)
         laws = []
         for jump in jumps:
             both, on = _stationary_pair(one, float(jump), min(delay / step.h, 0.5))
@@ -104,10 +118,11 @@ def pair_law(
 class _Reduced:
     """One step of a neuron in the span of what it visits: slots by age, then free with y > 0, then with y = 0."""
 
-    def __init__(self, step: DensityStep, probes: list[float], tau_rec: float) -> None:
-        """Build the span, then project the step on it."""
+    def __init__(self, step: DensityStep, probes: list[float], tau_rec: float, shares: Array) -> None:
+        """Build the span, then project the step on it; ``shares`` are those of synapses in parallel."""
         remaining = math.exp(-step.h * step.slots / tau_rec) if tau_rec > 0 else 0.0
-        self.step, self.amounts = step, (1 - remaining, 1.0)
+        taken = -float(shares[-1]) if len(shares) > 1 else 0.0
+        self.step, self.amounts = step, (1 - remaining - taken, 1.0)
         v, u, scale = _visited(step, [step.jump(size) for size in probes])
         out, into = u / scale[:, None], (u * scale[:, None]).T
         self._v, self._out, self._into = v, out, into
@@ -134,6 +149,9 @@ class _Reduced:
         self.on = np.concatenate([np.tile(on, n), np.zeros(2 * f)])
         self.mass = np.concatenate([np.tile(on, n), np.tile(step.free_mass @ out, 2)])
         slots, occupied = step.stationary
+        within = np.arange(1, len(shares) - 1) * n // max(len(shares) - 1, 1)
+        entered = [slice(slot * r, (slot + 1) * r) for slot in within] + [high]
+        self.later = list(zip(shares[1:], entered))  # amount of a jump, and the states in which the source then is
         self.start = np.concatenate([(slots @ v).ravel(), np.tile(into @ occupied / 2, 2)])
 
     def jump(self, size: float) -> Array:
@@ -193,6 +211,12 @@ def _stationary_pair(one: _Reduced, size: float, delay: float) -> tuple[float, f
     change = [early * one.matrix @ x + late * x @ one.matrix - one.matrix for x in jumps]
     after = [x[:r, :r] - np.eye(r) for x in jumps]
     caused = [[early * spikes @ (x - np.eye(n)) for x in jumps] for spikes in one.spikes]
+    echoes = []
+    for amount, state in one.later:
+        x = one.jump(size * amount)
+        answers = [early * spikes @ (x - np.eye(n)) for spikes in one.spikes]
+        back = [of_spike[state, state] - np.eye(of_spike[state, state].shape[0]) for of_spike in jumps]
+        echoes.append((state, early * one.matrix @ x + late * x @ one.matrix - one.matrix, answers, back))
 
     def advance(flat: Array) -> Array:
         joint = flat.reshape(n, n)
@@ -207,6 +231,13 @@ def _stationary_pair(one: _Reduced, size: float, delay: float) -> tuple[float, f
                 push[:r] += after[d] @ (one.spikes[c] @ spiked) @ after[c].T / 2
             later[:, :r] += push
             later[:r] += push.T
+        for state, changed, answers, back in echoes:
+            arrived = joint @ one.matrix[state].T
+            push = changed @ arrived
+            for answer, moved in zip(answers, back):
+                push[:r] += answer @ arrived @ moved.T
+            later[:, state] += push
+            later[state] += push.T
         return later.ravel()
 
     operator = LinearOperator((n * n, n * n), matvec=advance, dtype=float)

@@ -63,6 +63,55 @@ def psp_area(*, tau_syn: float, tau_eff: float, duration: float, kernel: str = "
     return float(np.e / tau_syn * (charge(tau_eff) - charge(tau_syn) - k * first_moment) / k**2)
 
 
+def arrivals(teeth: int | None, *, tau_syn: Array | float, tau_refrac: Array | float) -> tuple[Array, Array]:
+    """Return when a spike acts through the synapses of one coupling, and how strongly.
+
+    Parameters
+    ----------
+    teeth
+        As in ``model.synapse``: a sawtooth that ends with the refractory period; ``None``: one synapse.
+    tau_syn, tau_refrac
+        Of the target and of the source, ms, of one shape.
+
+    Returns
+    -------
+    time
+        After the first arrival, ms, shape (..., synapses).
+    share
+        Of the weight, negative for the synapse of the opposite sign, of the same shape.
+
+    Examples
+    --------
+    >>> time, share = arrivals(2, tau_syn=10.0, tau_refrac=10.0)
+    >>> time
+    array([ 0.,  5., 10.])
+    >>> share.round(4)
+    array([ 1.    ,  0.3935, -0.6065])
+    """
+    tau, period = np.asarray(tau_syn, dtype=float)[..., None], np.asarray(tau_refrac, dtype=float)[..., None]
+    if teeth is None:
+        return np.zeros_like(period), np.ones_like(period)
+    k = np.arange(teeth + 1)
+    left = np.exp(-period / (teeth * tau))
+    share = np.where(k == 0, 1.0, np.where(k < teeth, 1 - left, -left))
+    return period * k / teeth, share
+
+
+def shaped_area(
+    teeth: int | None, *, tau_syn: float, tau_eff: float, tau_refrac: float, kernel: str = "exponential"
+) -> float:
+    """Return the area of a PSP that stands for a weight, ms^2, when the first synapse of a coupling jumps by 1.
+
+    A single synapse: the integral over tau_refrac, as its tail belongs to no state. With teeth: the whole
+    integral, ``tau_syn tau_eff`` times the sum of the shares (``arrivals``): the membrane is late at the end of a
+    PSP as it is at the beginning, and the mean drive is W p, exactly.
+    """
+    if teeth is None:
+        return psp_area(tau_syn=tau_syn, tau_eff=tau_eff, duration=tau_refrac, kernel=kernel)
+    _, share = arrivals(teeth, tau_syn=tau_syn, tau_refrac=tau_refrac)
+    return float(share.sum()) * tau_syn * tau_eff
+
+
 def interaction(
     jump: float,
     *,
@@ -72,11 +121,13 @@ def interaction(
     tau_eff: float,
     tau_refrac: float,
     kernel: str = "exponential",
+    teeth: int | None = None,
 ) -> float:
     """Return the Boltzmann weight W of a synapse whose spike makes S jump by ``jump`` (nA).
 
     The paper's rule: the mean PSP over the refractory period of the spike, in units of alpha (mV of mean
-    potential): ``W = jump/(alpha c_m) * psp_area / tau_refrac``.
+    potential): ``W = jump/(alpha c_m) * psp_area / tau_refrac``. With ``teeth`` the PSP is that of all synapses
+    of the coupling, the first of which jumps by ``jump``.
     """
-    area = psp_area(tau_syn=tau_syn, tau_eff=tau_eff, duration=tau_refrac, kernel=kernel)
+    area = shaped_area(teeth, tau_syn=tau_syn, tau_eff=tau_eff, tau_refrac=tau_refrac, kernel=kernel)
     return jump * area / (alpha * c_m * tau_refrac)

@@ -89,8 +89,10 @@ def recovery_of(synapse: Synapse, tau_syn: float) -> float | None:
 def supports(calibration: Calibration, synapse: Synapse) -> bool:
     """Return whether the matched rule can treat this neuron and synapse."""
     neuron = calibration.neuron
+    recovery = recovery_of(synapse, neuron.tau_syn_exc)
     one_tau_syn = neuron.tau_syn_exc == neuron.tau_syn_inh
-    return one_tau_syn and neuron.kernel == "exponential" and recovery_of(synapse, neuron.tau_syn_exc) is not None
+    known = recovery is not None and (synapse.teeth is None or recovery == 0)
+    return one_tau_syn and neuron.kernel == "exponential" and known
 
 
 def matching_of(calibration: Calibration, synapse: Synapse) -> Matching:
@@ -130,10 +132,11 @@ def _matching_of(case: _Case) -> Matching:
     if tau_rec is None or not supports(calibration, synapse):
         raise UnsupportedFeature(
             "rule: 'matched' needs exponential kernels, tau_syn_exc = tau_syn_inh and a synapse that is renewing, "
-            f"additive, or has U = 1 and tau_fac = 0; got kernel={neuron.kernel!r}, tau_syn_exc = {tau_syn:g} ms, "
-            f"tau_syn_inh = {neuron.tau_syn_inh:g} ms, {synapse}; take rule='psp' or 'learned'"
+            "additive, or has U = 1 and tau_fac = 0, and no teeth; got "
+            f"kernel={neuron.kernel!r}, tau_syn_exc = {tau_syn:g} ms, tau_syn_inh = {neuron.tau_syn_inh:g} ms, "
+            f"{synapse}; take rule='psp' or 'learned'"
         )
-    trace = Trace(tau_syn=tau_syn, tau_refrac=neuron.tau_refrac, tau_rec=tau_rec)
+    trace = Trace(tau_syn=tau_syn, tau_refrac=neuron.tau_refrac, tau_rec=tau_rec, teeth=synapse.teeth)
     delay = synapse.delay if synapse.delay is not None else ONE_STEP
     u0, alpha = calibration.u0, calibration.alpha
     linear = linear_response(neuron, background, trace, u0=u0, alpha=alpha, bias=BIASES, delay=delay)
@@ -141,8 +144,9 @@ def _matching_of(case: _Case) -> Matching:
     kappa = float(linear.kappa[middle, middle])
     slope_of_trace = PchipInterpolator(linear.p, linear.mean_trace).derivative()(linear.p[middle])
     law = pair_law(
-        neuron, background, u0=u0, alpha=alpha, weight=[-PAIR_WEIGHT, PAIR_WEIGHT], tau_rec=tau_rec, delay=delay
-    )
+        neuron, background, u0=u0, alpha=alpha, weight=[-PAIR_WEIGHT, PAIR_WEIGHT], tau_rec=tau_rec, delay=delay,
+        teeth=synapse.teeth,
+    )  # fmt: skip
     gains = np.array([-PAIR_WEIGHT, PAIR_WEIGHT]) / law.weight
     at = SATURATION * np.tanh(law.weight / SATURATION)
     return Matching(

@@ -30,14 +30,17 @@ def network_of(
     return SpikingNetwork(
         neurons=[calibration.biased(float(b)) for b in biases],
         backgrounds=[calibration.background_at(float(b)) for b in biases],
-        weights=synaptic_weights(weights, calibration),
+        weights=synaptic_weights(weights, calibration, teeth=synapse.teeth),
         synapse=synapse,
         names=names,
     )
 
 
-def synaptic_weights(couplings: Array, calibration: Calibration) -> Array:
-    """Return the synaptic weights (uS or nA, signed) whose mean PSPs are the Boltzmann weights ``couplings``."""
+def synaptic_weights(couplings: Array, calibration: Calibration, *, teeth: int | None = None) -> Array:
+    """Return the synaptic weights (uS or nA, signed) whose mean PSPs are the Boltzmann weights ``couplings``.
+
+    ``teeth``, as in ``Synapse``, shape the PSP: the weight is that of a coupling's first synapse.
+    """
     neuron = calibration.neuron
     tau_eff = membrane_statistics(neuron, calibration.background).tau_eff
 
@@ -54,6 +57,7 @@ def synaptic_weights(couplings: Array, calibration: Calibration) -> Array:
             tau_eff=tau_eff,
             tau_refrac=neuron.tau_refrac,
             kernel=neuron.kernel,
+            teeth=teeth,
         )
 
     return np.where(couplings > 0, couplings / per_weight(1.0), -couplings / per_weight(-1.0))

@@ -51,7 +51,7 @@ class NestEngine:
     name = "nest"
     features = frozenset(
         {"conductance", "current", "alpha", "renewing", "additive", "tsodyks-markram", "clamp", "sparse", "delays",
-         "shared-background"}
+         "parallel-synapses", "shared-background"}
     )  # fmt: skip
     chain_keyed = False
 

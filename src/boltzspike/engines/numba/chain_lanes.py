@@ -89,22 +89,27 @@ def chain_lanes_kernel(
                         output.spike_source[kept] = neuron
                         kept += 1
             arriving[slot] = count
-            slot = slot + 1 if slot + 1 < slots else 0
 
-            # the oldest slot arrives with the next step; g has decayed already. It is left empty for reuse
-            first = slot * units
-            for entry in range(first, first + arriving[slot]):
-                source = sources[entry]
-                for half in range(source >> 1 & 1, (source & 1) + 1):
-                    for trace in range(traces):
-                        at = (entry * traces + trace) * ROW + half * LANES
-                        increment = load(increments, at)
-                        store(increments, at, nothing)
-                        key = (source >> 2) * traces + trace
-                        for k in range(tables.connections[key], tables.connections[key + 1]):
-                            g = tables.targets[k] + half * LANES
-                            weight = broadcast(tables.weights[k])
-                            store(dynamics, g, fmuladd(increment, weight, load(dynamics, g)))
+            # what is due arrives with the next step; g has decayed already. The oldest slot is left empty
+            for delay in range(len(tables.delays)):
+                due = slot - tables.delays[delay]
+                due = due + slots if due < 0 else due
+                oldest = delay == len(tables.delays) - 1
+                first = due * units
+                for entry in range(first, first + arriving[due]):
+                    source = sources[entry]
+                    for half in range(source >> 1 & 1, (source & 1) + 1):
+                        for trace in range(traces):
+                            at = (entry * traces + trace) * ROW + half * LANES
+                            increment = load(increments, at)
+                            if oldest:
+                                store(increments, at, nothing)
+                            key = (delay * units + (source >> 2)) * traces + trace
+                            for k in range(tables.connections[key], tables.connections[key + 1]):
+                                g = tables.targets[k] + half * LANES
+                                weight = broadcast(tables.weights[k])
+                                store(dynamics, g, fmuladd(increment, weight, load(dynamics, g)))
+            slot = slot + 1 if slot + 1 < slots else 0
 
             until_draw -= 1
             if until_draw == 0:

@@ -116,8 +116,8 @@ class FastRunner:
         begin = start(p, rest.chains, initial)
         chains_layout = scaled.layout == "chains"
         # a kernel delivers what is due in a step at the end of the one before, so that of step 0 is there
-        target, source, weight, _ = p.synapses()
-        chain, synapse = np.nonzero(begin.last_spike[:, source] == -slots)
+        target, source, weight, delay = p.synapses()
+        chain, synapse = np.nonzero(begin.last_spike[:, source] == -1 - delay)
         for level, sign in ((begin.excitation, 1), (begin.inhibition, -1)):
             np.add.at(level, (chain, target[synapse]), np.maximum(sign * weight[synapse], 0))
         values = np.empty((rest.chains, FIELDS, n))

@@ -61,7 +61,9 @@ class Tables(NamedTuple):
     scales: Array
     """Unit lanes: float32 [source]."""
     connections: Array
-    """Chain lanes: int32 [source * traces + trace], the first connection of each."""
+    """Chain lanes: int32 [(delay * units + source) * traces + trace], the first connection of each."""
+    delays: Array
+    """Chain lanes: int32 [delay], steps, rising; the last is the longest, whose spikes are the oldest kept."""
 
 
 class Block(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 
 from boltzspike.engines.numba.noise import Noise, background_noise
 from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, PARAMETERS, PICKED, ROW, Tables, V
-from boltzspike.program import FREE, Program, positive
+from boltzspike.program import FREE, Program
 
 Array = np.ndarray
 Layout = Literal["chains", "units"]
@@ -20,7 +20,8 @@ Layout = Literal["chains", "units"]
 CHAIN_LANES_UP_TO = 48
 """Units: above, the lanes are units. Measured: docs/engines.md."""
 _KNOWN = {
-    "conductance", "current", "renewing", "additive", "clamp", "sparse", "varying-bias", "varying-clamp",
+    "conductance", "current", "renewing", "additive", "clamp", "sparse", "delays", "parallel-synapses",
+    "varying-bias", "varying-clamp",
 }  # fmt: skip
 _CLAMP_DRIVE = 1e6
 """mV: the constant drive that stands for a clamp."""
@@ -72,8 +73,8 @@ def unsupported(program: Program) -> str | None:
 
 
 def layout_of(program: Program) -> Layout:
-    """Return what the lanes are; sparse weights are delivered one by one, which only chain lanes do."""
-    chains = program.n_units <= CHAIN_LANES_UP_TO or "sparse" in program.features
+    """Return what the lanes are; only chain lanes deliver one by one: sparse weights, delays that differ."""
+    chains = program.n_units <= CHAIN_LANES_UP_TO or bool(program.features & {"sparse", "delays"})
     return "chains" if chains else "units"
 
 
@@ -125,7 +126,6 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     parameters_by_row, parameter_stride = _shared(_by_row(parameters, layout))
     thresholds, jumps, noise_stride = _drawn(noise, unit, layout)
     renewal, trace_of = _renewal(p, tau_syn)
-    targets, weights, connections, scales = _connections(p, layout, unit, trace_of, rows)
     return ScaledProgram(
         layout=layout,
         rows=rows,
@@ -147,10 +147,7 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
             refractory=p.refractory_steps.astype(np.int32),
             renewal=_flat(renewal, np.float32),
             renewal_length=renewal.shape[1],
-            targets=targets,
-            weights=weights,
-            connections=connections,
-            scales=scales,
+            **_connections(p, layout, unit, trace_of, rows),
         ),
     )
 
@@ -222,10 +219,8 @@ def _renewal(program: Program, tau_syn: Array) -> tuple[Array, Array]:
     return -np.expm1(-np.arange(longest) * program.dt / kinds[:, None]), trace_of
 
 
-def _connections(
-    program: Program, layout: Layout, unit: Array, trace_of: Array, rows: int
-) -> tuple[Array, Array, Array, Array]:
-    """Return ``targets``, ``weights``, ``connections`` and ``scales`` of ``Tables``."""
+def _connections(program: Program, layout: Layout, unit: Array, trace_of: Array, rows: int) -> dict[str, Array]:
+    """Return ``targets``, ``weights``, ``connections``, ``delays`` and ``scales`` of ``Tables``."""
     p, n = program, program.n_units
     if layout == "units":
         weight = np.where(p.weights < 0, p.weights * unit[1][:, None], p.weights * unit[0][:, None])
@@ -234,24 +229,33 @@ def _connections(
         dense = np.zeros((n, rows * ROW), dtype=np.int16)
         dense[:, :n] = np.round(weight / scales).T
         none = np.zeros(1, dtype=np.int32)
-        return none, aligned(dense).ravel(), none, scales.astype(np.float32)
+        return {
+            "targets": none,
+            "weights": aligned(dense).ravel(),
+            "connections": none,
+            "delays": none,
+            "scales": scales.astype(np.float32),
+        }
     traces = int(trace_of.max()) + 1
-    target, source, weight, _ = p.synapses()
+    target, source, weight, delay = p.synapses()
     synapse = (weight < 0).astype(np.int64)
-    key = source * traces + trace_of[synapse, target]
+    delays, which = np.unique(np.append(delay, p.delay_steps), return_inverse=True)
+    key = (which[:-1] * n + source) * traces + trace_of[synapse, target]
     order = np.lexsort((target, key))
     address = (target * FIELDS + np.where(synapse, G_INH, G_EXC)) * ROW
-    return (
-        address[order].astype(np.int32),
-        np.abs(weight * unit[synapse, target])[order].astype(np.float32),
-        np.searchsorted(key[order], np.arange(n * traces + 1)).astype(np.int32),
-        np.zeros(1, dtype=np.float32),
-    )
+    return {
+        "targets": address[order].astype(np.int32),
+        "weights": np.abs(weight * unit[synapse, target])[order].astype(np.float32),
+        "connections": np.searchsorted(key[order], np.arange(len(delays) * n * traces + 1)).astype(np.int32),
+        "delays": delays.astype(np.int32),
+        "scales": np.zeros(1, dtype=np.float32),
+    }
 
 
 def exponent_range(program: Program) -> tuple[float, float]:
     """Return the range of g_tot dt/c_m: six standard deviations of the background, the synapses all on or off."""
     p = program
+    target, _, weight, _ = p.synapses()
     low = high = p.g_l
     for sign, tau_syn in ((1, p.tau_syn_exc), (-1, p.tau_syn_inh)):
         source = np.maximum(sign * p.background_weights, 0)
@@ -259,7 +263,7 @@ def exponent_range(program: Program) -> tuple[float, float]:
         sd = np.sqrt(tau_syn / 2 * (p.background_rates * source**2).sum(axis=1))
         # a renewing trace peaks at 1, an additive one at the sum of a geometric series
         peak = 1.0 if p.renewing else 1 / -np.expm1(-p.refractory_steps.min() * p.dt / tau_syn)
-        recurrent = peak * positive(sign * p.weights).sum(axis=1)
+        recurrent = peak * np.bincount(target, np.maximum(sign * weight, 0), p.n_units)
         low = low + np.maximum(mean - 6 * sd, 0)
         high = high + mean + 6 * sd + recurrent
     return float((low * p.dt / p.c_m).min()), float((high * p.dt / p.c_m).max())
