@@ -72,8 +72,9 @@ def answer_queries(
             except Interrupted as stop:
                 answers, stopped = stop.result, stop
         if stopped is not None:
-            print(f"interrupted: these are the {len(answers.answers)} queries before", file=sys.stderr)
-        print_answers(answers, all_variables=all_variables)
+            print(f"interrupted; queries answered before: {len(answers.answers)}", file=sys.stderr)
+        if answers.answers:
+            print_answers(answers, all_variables=all_variables)
     if as_json:
         print_json(answers.summary() | {"partial": stopped is not None})
     if stopped is not None:
@@ -103,7 +104,8 @@ def print_answers(answers: Answers, *, all_variables: bool) -> None:
     worst = answers.worst()
     at = "" if worst is None else f" (query {worst['query']}, {worst['variable']}={worst['state']})"
     by = ", ".join(sorted({answer.method for answer in answers.answers}))
-    print(f"{len(answers.answers)} queries: mean difference from exact {mean}, largest {largest}{at}; exact: {by}")
+    queries = "1 query" if len(answers.answers) == 1 else f"{len(answers.answers)} queries"
+    print(f"{queries}: mean difference from exact {mean}, largest {largest}{at}; exact: {by}")
 
 
 def _errors(answers: Answers, query: int | None = None) -> list[str]:
