@@ -2,7 +2,7 @@
 
     python benchmarks/instructions.py
 
-The row loop steps sixteen neurons. Printed for preset S1 (three-point noise): instructions, how many of them work
+The row loop steps sixteen neurons. Printed for preset S1 (eight-point noise): instructions, how many of them work
 on vectors, read or write memory; floating-point operations; and, at the clock measured now, the least time of a
 neuron-step if instructions, loads, stores, or vector pipes were all that counts, by the widths of AMD Zen 3: 6
 instructions, 2 vector loads, 1 vector store, 4 vector pipes, of which 2 multiply and 2 add floats.
@@ -65,6 +65,9 @@ def main() -> None:
             runner = FastRunner(program(n), threads=1)
             runner.run(runner.init(seed=1, chains=16), 1, Record())
             (assembly,) = runner.kernel.inspect_asm().values()
+            kernel, _, _ = assembly.partition(".cfi_endproc")
+            assert "vmovmskps" in kernel, "the kernel comes first"
+            assert "call" not in kernel, "the kernel calls: to count references?"
             found = count(row_loop(assembly))
             times = {name: found[name] / width / clock / ROW for name, width in WIDTHS.items()}
             print(f"lanes = {runner.scaled.layout}, sixteen neurons: {dict(found)}")

@@ -90,7 +90,7 @@ class FastRunner:
 
     @property
     def approximation(self) -> str:
-        """What was approximated, for the result: ``"noise: three-point, 3000 Hz"``."""
+        """What was approximated, for the result: ``"noise: eight-point, 3000 Hz"``."""
         return self.scaled.noise.words
 
     def init(self, *, seed: int, chains: int, initial: Initial | None = None) -> FastState:
