@@ -3,6 +3,7 @@
     python benchmarks/interop.py                  # five units, 32 chains of 20 s: some minutes
     python benchmarks/interop.py --quick          # ten times shorter, without the slow backend
     python benchmarks/interop.py --bits           # what n-bit weights and BrainScaleS-2's limits cost
+    python benchmarks/interop.py --neuron PYTHON  # PyNN on NEURON alone, by an interpreter that has both
 
 The machine: five units, weights and biases uniform within +-.6; preset S1, PSP rule, renewing synapses, dt .1 ms.
 Each simulator runs the ``run.py`` that ``boltzspike export`` writes, in a process of its own, as users do. Errors
@@ -32,6 +33,11 @@ WAYS = {
     "PyNN nest --static": ("pynn", ("nest", "--static"), None),
 }
 """Target, arguments of its run.py, stated distortion of a marginal (None: another network, no claim)."""
+NEURON = {
+    "PyNN neuron": ("pynn", ("neuron",), 0.003),
+    "PyNN neuron --static": ("pynn", ("neuron", "--static"), None),
+}
+"""Apart, as it wants an environment of its own: ``pip install neuron pynn nrnutils`` and a C compiler."""
 SLOW = ("PyNN brian2",)
 
 
@@ -41,16 +47,20 @@ def machine(n: int, seed: int = 3) -> bs.BoltzmannMachine:
     return bs.BoltzmannMachine(weights=weights + weights.T, biases=rng.uniform(-0.6, 0.6, n))
 
 
-def run(folder: Path, arguments: tuple[str, ...], more: list[str]) -> bs.Result:
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(folder / "run.py"), *arguments, *more]
+def run(folder: Path, python: str, arguments: tuple[str, ...], more: list[str]) -> bs.Result:
+    # PyNN compiles NEURON's mechanisms by the nrnivmodl that is beside the interpreter
+    path = f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": path}
+    if python != sys.executable:
+        environment.pop("PYTHONPATH", None)
+    command = [python, str(folder / "run.py"), *arguments, *more]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     if done.returncode:
         sys.exit(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
     return bs.read(folder)
 
 
-def simulators(n: int, quick: bool) -> bool:
+def simulators(n: int, quick: bool, ways: dict[str, tuple], python: str) -> bool:
     target = machine(n)
     calibration = bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background)
     duration, chains = (2e3, 32) if quick else (2e4, 32)
@@ -60,13 +70,13 @@ def simulators(n: int, quick: bool) -> bool:
     found = {"boltzspike": ours}
     good = True
     with tempfile.TemporaryDirectory() as name:
-        for way, (to, arguments, _) in WAYS.items():
+        for way, (to, arguments, _) in ways.items():
             if quick and way in SLOW:
                 continue
             folder = Path(name) / way.replace(" ", "-")
             bs.export(target, folder, to=to, calibration=calibration, rule="psp", duration=duration, chains=chains)
             more = ["--duration", "3000"] if way in SLOW else []
-            found[way] = run(folder, arguments, more)
+            found[way] = run(folder, python, arguments, more)
     print(f"{'unit':8s} {'exact':>7s}" + "".join(f"{way:>20s}" for way in found))
     for k in range(n):
         cells = [f"{r.marginals()[k]:11.4f} +- {r.marginals_error()[k]:.4f}" for r in found.values()]
@@ -74,7 +84,7 @@ def simulators(n: int, quick: bool) -> bool:
     for way, result in found.items():
         if way == "boltzspike":
             continue
-        distortion = WAYS[way][2]
+        distortion = ways[way][2]
         difference = np.abs(result.marginals() - ours.marginals())
         error = np.hypot(result.marginals_error(), ours.marginals_error())
         line = f"{way}: largest difference from ours {difference.max():.4f}, {np.max(difference / error):.1f} SE"
@@ -118,11 +128,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--units", type=int, default=5)
     parser.add_argument("--bits", action="store_true")
+    parser.add_argument("--neuron", metavar="PYTHON", help="compare PyNN on NEURON alone, run by this interpreter")
     options = parser.parse_args()
     print(", ".join(f"{name} {version(name)}" for name in ("nest-simulator", "brian2", "PyNN", "numpy")))
     if options.bits:
         limits()
-    elif not simulators(options.units, options.quick):
+    elif not simulators(
+        options.units, options.quick, NEURON if options.neuron else WAYS, options.neuron or sys.executable
+    ):
         sys.exit("a simulator disagrees")
 
 

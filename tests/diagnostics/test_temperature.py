@@ -40,6 +40,15 @@ def test_both_estimates_find_the_temperature_within_their_errors(neural, target,
         assert 0.4 < off.std(ddof=1) < 1.8
 
 
+def test_the_last_step_of_a_long_run_takes_all_of_its_draws(rng, target):
+    """The same states as more and shorter chains are gone through whole from the first step on."""
+    p = exact_joint(bs.BoltzmannMachine(weights=1.6 * target.weights, biases=1.6 * target.biases))
+    states = all_states(5)[rng.choice(32, size=(4, 20_000), p=p)].astype(np.int8)
+    long, short = (diagnostics.pseudo_temperature(z, target) for z in (states, states.reshape(80, 1000, 5)))
+    assert abs(long.beta - 1.6) < 4 * long.error
+    assert abs(long.beta - short.beta) < 0.1 * short.error
+
+
 def test_samples_that_no_temperature_fits_are_refused(target):
     # no law of this energy has the lowest one with certainty
     lowest = float(target.energy(all_states(5)).min())

@@ -15,6 +15,8 @@ from boltzspike.theory.exact import exact_joint
 from boltzspike.theory.membrane import leverage, membrane_statistics
 from boltzspike.translation import translate
 
+from .conftest import features_of
+
 S1, S2, S5A = bs.presets.S1, bs.presets.S2, bs.presets.S5a
 SILENT = bs.PoissonBackground(rates=[], weights=[])
 MARKS = {"cuda": [pytest.mark.gpu]}
@@ -85,12 +87,17 @@ def test_a_neuron_that_fires_at_every_chance_is_on_without_gaps(engine):
     assert set(np.diff(samples.spikes.step[samples.spikes.chain == 0])) == {100}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kernel", ["exponential", "alpha"])
+@pytest.mark.parametrize(
+    ("engine", "kernel"),
+    [
+        pytest.param(engine, kernel, marks=MARKS.get(engine, []))
+        for engine in REGISTRY
+        for kernel in ("exponential", "alpha")
+        if kernel == "exponential" or kernel in features_of(engine)
+    ],
+)
 def test_the_free_membrane_has_the_mean_and_variance_of_theory(engine, kernel):
     """Current-based, where the theory is exact; the threshold is out of reach."""
-    if kernel not in ("exponential", *get_engine(engine).features):
-        pytest.skip("it has no alpha synapses")
     neuron = dataclasses.replace(S5A.neuron, v_thresh=100.0, v_rest=-52.0, tau_syn_inh=4.0, kernel=kernel)
     statistics = membrane_statistics(neuron, S5A.background)
     samples = run(engine, uncoupled([neuron] * 4, S5A.background), enough(engine, 20_000), Record(voltages=True),

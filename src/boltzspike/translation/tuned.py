@@ -204,11 +204,6 @@ def tune(
     return _reported(best, first, number + 1)
 
 
-def _exceeds(step: Step, best: Step) -> bool:
-    noise = np.hypot(step.standard_error, best.standard_error)
-    return bool(step.error - best.error > _SIGNIFICANT * noise)
-
-
 def _divergence(gaps: Array, solved: Array) -> tuple[float, float]:
     """Return g C^-1 g / 2 from products of different groups, and its jackknife standard error.
 

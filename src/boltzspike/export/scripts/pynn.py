@@ -49,6 +49,8 @@ class Backend:
 BACKENDS = {
     # NEST integrates once more after its refractory counter ran out
     "nest": Backend(extra_steps=1, first_stamp=1),
+    # its threshold is watched again from the step after the refractory period on
+    "neuron": Backend(extra_steps=1, first_stamp=1),
     # its sources have at most one event a step; its resources recover with tau_syn, whatever tau_rec is, and are
     # 0 times infinity after 700 tau_rec of silence
     "brian2": Backend(tau_rec=1e9, events_a_step=0.01),
@@ -161,6 +163,9 @@ def main():
     if options.backend == "nest":
         # off the grid, PyNN's default, current-based neurons are others, with the refractory period exact
         extra |= {"rng_seed": options.seed % (2**32 - 1) + 1, "spike_precision": "on_grid"}
+    if options.backend == "neuron":
+        # all Poisson sources draw from one generator
+        extra |= {"native_rng_baseseed": options.seed % 2**31}
     if options.backend == "brian2":
         import brian2
 
