@@ -4,6 +4,7 @@
     python benchmarks/kernel.py --units 5 20 --chains 64 --repeats 21
     python benchmarks/kernel.py --crossover        # lanes = chains against lanes = units: CHAIN_LANES_UP_TO
     python benchmarks/kernel.py --laws             # what the laws of the background cost
+    python benchmarks/kernel.py --silent           # without spikes: the loop over rows alone
     python benchmarks/kernel.py --records          # what it costs to record
     python benchmarks/kernel.py --sweep            # a simulated calibration: 150 points, 1e5 ms each
 
@@ -40,11 +41,11 @@ FEWEST_STEPS = 300
 EVERY = 100
 
 
-def program(n: int) -> Program:
+def program(n: int, v_rest: float = -50.7) -> Program:
     rng = np.random.default_rng(n)
     w = np.triu(rng.normal(0, 0.0022 / np.sqrt(n), (n, n)), 1)
     network = SpikingNetwork(neurons=S1.neuron, backgrounds=S1.background, weights=w + w.T)
-    return compile_program(network).with_values(v_rest=np.full(n, -50.7))
+    return compile_program(network).with_values(v_rest=np.full(n, v_rest))
 
 
 @dataclass
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--crossover", action="store_true")
     parser.add_argument("--laws", action="store_true")
+    parser.add_argument("--silent", action="store_true")
     parser.add_argument("--records", action="store_true")
     parser.add_argument("--sweep", action="store_true")
     options = parser.parse_args()
@@ -170,7 +172,7 @@ def main() -> None:
                 cases.append(Case(law, FastRunner(p, threads=1, law=law), n, 16, 1))
     else:
         for n in options.units or [5, 20, 100, 1000, 5000]:
-            p = program(n)
+            p = program(n, -56.0) if options.silent else program(n)
             for chains in options.chains or [1, 64]:
                 for threads in (1, cores) if chains > 1 and cores > 1 else (1,):
                     runner = FastRunner(p, threads=threads)

@@ -14,7 +14,7 @@ Its mean is taken as ``mu = v_thresh + <S>/<G>`` and its standard deviation as `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -112,19 +112,12 @@ def effective_currents(neuron: LIF, background: PoissonBackground) -> tuple[Curr
         )
     statistics = membrane_statistics(neuron, background)
     _, a, _, _ = jumps(neuron, background)
-    currents = CurrentLIF(
-        c_m=neuron.c_m,
-        tau_m=statistics.tau_eff,
-        v_rest=neuron.v_thresh + neuron.g_l / statistics.g_tot * (neuron.v_rest - neuron.v_thresh),
-        v_reset=neuron.v_reset,
-        v_thresh=neuron.v_thresh,
-        tau_refrac=neuron.tau_refrac,
-        tau_syn_exc=neuron.tau_syn_exc,
-        tau_syn_inh=neuron.tau_syn_inh,
-        i_offset=neuron.i_offset,
-        kernel=neuron.kernel,
-        refractory=neuron.refractory,
-    )
+    changed = {
+        "tau_m": statistics.tau_eff,
+        "v_rest": neuron.v_thresh + neuron.g_l / statistics.g_tot * (neuron.v_rest - neuron.v_thresh),
+    }
+    kept = {field.name: getattr(neuron, field.name) for field in fields(CurrentLIF)}
+    currents = CurrentLIF(**kept | changed)
     return currents, PoissonBackground(rates=background.rates, weights=a.tolist())
 
 
