@@ -10,6 +10,7 @@ import boltzspike as bs
 from boltzspike.cli.reading import parse_evidence
 from boltzspike.errors import ValidationError
 from boltzspike.report.answers import answer
+from boltzspike.report.trust import trust
 from boltzspike.samples import PackedStates
 
 
@@ -119,6 +120,21 @@ def test_the_table_the_json_and_the_page_of_a_half_sampled_posterior_say_so(half
     assert [block.text.split(":")[0] for block in others[:2]] == ["a", "c"]
     rows = others[-1].rows
     assert [row[2] == "not sampled" for row in rows] == [True] * 3 + [False] * 3 + [True] * 2
+
+
+def test_the_section_on_trust_of_a_half_sampled_posterior_says_what_was_not_tested(half_sampled, tmp_path):
+    section = trust(half_sampled)
+    assert section.verdict.level == "no"
+    reasons = " ".join(section.verdict.reasons)
+    assert "Not tested: joint: fewer than two states are expected five times" in reasons
+    assert "never changed: a=1, a=2" in reasons
+    assert "a, c showed no state in any draw" in reasons
+    rows = {row[0]: row for block in section.blocks if block.kind == "table" for row in block.rows}
+    assert rows["joint: do their means differ?"][1] == "not tested"
+    assert float(rows["pairs: do their means differ?"][1]) <= 1
+    with pytest.warns(bs.BoltzspikeWarning, match="not sampled"):
+        half_sampled.report(tmp_path / "half.html")
+    assert "not tested" in (tmp_path / "half.html").read_text()
 
 
 def test_mixing_says_which_variable_never_changed(result):

@@ -64,17 +64,27 @@ MAX_TEXT = 2**25
 """Largest text file of another tool that is read, bytes."""
 
 
-def _read_text(path: Path) -> Any:
-    size = path.stat().st_size
-    require(size <= MAX_TEXT, f"{path}", f"a text of at most {MAX_TEXT // 2**20} MiB", f"{size / 2**20:.0f} MiB")
-    data = path.read_bytes()
+def read_text(path: Path) -> str:
+    """Return the UTF-8 text in a file of at most ``MAX_TEXT`` bytes."""
     try:
-        text = data.decode("utf-8-sig")
+        size = path.stat().st_size
+        require(
+            size <= MAX_TEXT, f"{path}", f"a text of at most {MAX_TEXT // 2**20} MiB", f"{size / 2**20:.0f} MiB"
+        )
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValidationError(f"{path}: can't be read: {error.strerror}") from None
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValidationError(
             f"{path}: not a UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
         ) from None
+
+
+def _read_text(path: Path) -> Any:
+    text = read_text(path)
     for known, parse in _TEXT_FORMATS:
         if known.match(text):
             return parse(text, str(path))

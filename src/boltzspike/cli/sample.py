@@ -29,6 +29,7 @@ from boltzspike.cli.options import (
     Settle,
     Threads,
 )
+from boltzspike.cli.queries import answer_queries
 from boltzspike.cli.reading import (
     engine_at,
     parse_clamp,
@@ -63,6 +64,14 @@ def sample(
         ),
     ] = [],  # noqa: B006  # Typer copies it
     settle: Settle = "200ms",
+    evidence_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Many queries, one table: CSV (header: variables; a row a query; empty: not observed) or a JSON "
+            "list of objects.",
+            show_default=False,
+        ),
+    ] = None,
     route: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +133,19 @@ def sample(
     the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing. The exit code is 3 where
     the duration was over before what --until asks for was reached.
     """
+    if evidence_file is not None:
+        about_one = {
+            "evidence": evidence, "clamp": clamp, "evidence-at": evidence_at, "checkpoint": checkpoint,
+            "resume": resume, "until": until, "budget": budget, "report": report, "output": output,
+            "record": record != "states",
+        }  # fmt: skip
+        answer_queries(
+            model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron, rule=rule,
+            plasticity=plasticity, cluster=cluster, engine=engine, threads=threads, duration=duration,
+            burn_in=burn_in, all_variables=all_units, as_json=as_json, chains=chains, seed=seed, dt=dt,
+            clamping=clamping,
+        )  # fmt: skip
+        return
     from boltzspike import pipeline
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError

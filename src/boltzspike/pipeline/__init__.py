@@ -1,11 +1,12 @@
 """The room that knows every other: what users call, put together.
 
-``responses``: from a neuron to its calibration; ``sampling``: from a target to samples; ``references``: what they
-are compared with; ``translations``: what has networks in the loop; ``running_networks``: one run, under all of
-them.
+``responses``: from a neuron to its calibration; ``sampling``: from a target to samples; ``queries``: many pieces
+of evidence about one target; ``references``: what they are compared with; ``translations``: what has networks in
+the loop; ``running_networks``: one run, under all of them.
 """
 
 from boltzspike.pipeline.exports import export, read
+from boltzspike.pipeline.queries import sample_queries
 from boltzspike.pipeline.references import reference
 from boltzspike.pipeline.responses import (
     burst_statistics,
@@ -36,6 +37,7 @@ __all__ = [
     "reference",
     "response",
     "sample",
+    "sample_queries",
     "sample_until",
     "train",
     "tune",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from boltzspike import diagnostics, pictures
+from boltzspike.errors import ValidationError
 from boltzspike.posterior import PosteriorResult
 from boltzspike.report.page import Block, Picture, Pictures, Section, Table, Text, Verdict, picture
 from boltzspike.result import Result
@@ -47,13 +48,17 @@ def verdict(result: Result) -> Verdict:
             "With care: no states were recorded, so how the chains mix was not judged.",
             ['record="states" keeps what R-hat and the tests need'],
         )
-    found = result.verdict()
-    sentences = list(found.sentences)
+    try:
+        found = result.verdict()
+        sentences = list(found.sentences)
+        level, headline = _headline(found)
+    except ValidationError as error:  # raised again where not even the chains can be judged
+        sentences = [f"Not tested: {error}.", f"{result.convergence()}."]
+        level, headline = "no", "Not yet: what was sampled can't be tested against the target."
     if isinstance(result, PosteriorResult):
         sentences.append(f"Mixing of the variables: {result.mixing()}.")
     if result.configuration["partial"]:
         sentences.append("The run was interrupted: this is what was sampled until then.")
-    level, headline = _headline(found)
     return Verdict(level, headline, sentences)
 
 
@@ -132,18 +137,24 @@ def _exact_tests(result: Result, names: Sequence[str]) -> list[list[str]]:
     assert moments is not None
     first, second = np.triu_indices(len(names), 1)
     known = np.isfinite(moments.pairs[result.free[first], result.free[second]])
-    tests = [result.test_marginals()]
+    tests = {"marginals": result.test_marginals}
     if 1 < len(names) <= MOST_PAIRED_UNITS:
-        tests.append(result.test_pairs())
+        tests["pairs"] = result.test_pairs
     if _is_small(result):
-        tests.append(result.test_joint())
+        tests["joint"] = result.test_joint
     rows = []
-    for test in tests:
+    for of, run in tests.items():
+        question = f"{of}: do their means differ?"
+        try:
+            test = run()
+        except ValidationError as error:  # as where a variable showed no state: the answer stands all the same
+            rows.append([question, "not tested", str(error), "-"])
+            continue
         worst = "-"
         if test.worst is not None:
             name = _named(test, names, (first[known], second[known]))
             worst = f"{name}, {test.deviation:+.1f} standard errors"
-        rows.append([f"{test.of}: do their means differ?", _p_value(test.p_value), test.method, worst])
+        rows.append([question, _p_value(test.p_value), test.method, worst])
     return rows
 
 
