@@ -5,9 +5,9 @@
 Effective currents are those of S1 with its conductance at its mean. For each mode: a simulated calibration of its
 own; by how much the response, at the same biases in units of alpha, is off that of the first mode, so what
 calibration does not absorb; then 5-unit machines with weights and biases uniform in +-0.6, translated by the
-matched rule: D_KL bias to the target (its sampling error apart), the largest difference of a marginal from the target's
-and from that of the first mode; and how many times faster than real time 64 chains of 10 units go, in CPU time on
-one core: median and best.
+matched rule: D_KL bias to the target (its sampling error apart), the largest difference of a marginal from the
+target's and from that of the first mode; and how many times faster than real time 64 chains of 10 units go, in CPU
+time on one core: median and best.
 """
 
 from __future__ import annotations
