@@ -141,18 +141,9 @@ class PosteriorResult(Result):
         sizes = {v: n for v, n in self.effective_draws().items() if len(self._possible(v)) > 1}
         if not sizes:
             return "every variable follows from the evidence"
-        worst = min(sizes, key=lambda name: sizes[name])
         if missing := [name for name in sizes if name in self.unsampled]:
             return f"poor: {', '.join(missing)} showed no state in any draw"
-        stuck = [name for name, size in sizes.items() if size == 0]
-        if stuck:
-            return f"poor: {', '.join(stuck)} never changed; sample longer, or take more chains"
-        if sizes[worst] < FEW_SAMPLES:
-            return (
-                f"poor: {worst} has only {sizes[worst]:.0f} effective samples; "
-                "its posterior may be off by more than its error; sample longer, or take more chains"
-            )
-        return f"good: at least {sizes[worst]:.0f} effective samples ({worst})"
+        return mixing_of(sizes)
 
     def _possible(self, name: str) -> Array:
         return self.compiled.simplified.allowed[self.bayesian_network.index(name)]
@@ -184,3 +175,19 @@ class PosteriorResult(Result):
         residual = counts - counts.sum(axis=1, keepdims=True) * p
         blocks = len(counts)
         return p, np.sqrt(blocks / (blocks - 1) * np.sum(residual**2, axis=0)) / total
+
+
+def mixing_of(sizes: Mapping[str, float]) -> str:
+    """Return a sentence on effective sample sizes, by name: whether they are enough for errors to be believed.
+
+    0 and NaN are those of what never changed.
+    """
+    if stuck := [name for name, size in sizes.items() if not size > 0]:
+        return f"poor: {', '.join(stuck)} never changed; sample longer, or take more chains"
+    worst = min(sizes, key=lambda name: sizes[name])
+    if sizes[worst] < FEW_SAMPLES:
+        return (
+            f"poor: {worst} has only {sizes[worst]:.0f} effective samples; "
+            "its posterior may be off by more than its error; sample longer, or take more chains"
+        )
+    return f"good: at least {sizes[worst]:.0f} effective samples ({worst})"

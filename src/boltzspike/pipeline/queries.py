@@ -24,7 +24,7 @@ from boltzspike.model.boltzmann import Machine, clamp_indices
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline.running_networks import Progress
 from boltzspike.pipeline.sampling import sample
-from boltzspike.posterior import FEW_SAMPLES, PosteriorResult
+from boltzspike.posterior import PosteriorResult, mixing_of
 from boltzspike.progress import notebook_bar
 from boltzspike.result import Result
 from boltzspike.summary import plain
@@ -273,18 +273,9 @@ def _answer(result: Result, given: Mapping[str, str], seed: int) -> Answer:
             mixing=result.mixing(), missing=result.unsampled,
         )  # fmt: skip
     truth = result.reference()
+    sizes = {result.names[k]: float(n) for k, n in zip(result.free, result.effective_samples()[result.free])}
     by_unit = lambda values: {result.names[k]: {"1": float(values[k])} for k in result.free}
     return Answer(
         **about, sampled=by_unit(result.marginals()), error=by_unit(result.marginals_error()),
-        exact=by_unit(truth.marginals), method=truth.method, mixing=_mixing(result), missing={},
+        exact=by_unit(truth.marginals), method=truth.method, mixing=mixing_of(sizes), missing={},
     )  # fmt: skip
-
-
-def _mixing(result: Result) -> str:
-    """Return a sentence on whether the chains moved enough, as ``PosteriorResult.mixing`` does for variables."""
-    sizes = {result.names[k]: float(n) for k, n in zip(result.free, result.effective_samples()[result.free])}
-    if stuck := [name for name, n in sizes.items() if not np.isfinite(n)]:
-        return f"poor: {', '.join(stuck)} never changed; sample longer, or take more chains"
-    least = min(sizes, key=lambda name: sizes[name])
-    level = "poor: only" if sizes[least] < FEW_SAMPLES else "good: at least"
-    return f"{level} {sizes[least]:.0f} effective samples ({least})"

@@ -155,9 +155,10 @@ def _from(progress: Any, begin: float, end: float, duration: float) -> Any:
         progress(round(begin + steps / of * (end - begin)), round(duration))
 
     if isinstance(progress, Watcher):
+        # a function that is a Watcher too, and one that compares where this one does
+        report.watch = progress.watch  # type: ignore[attr-defined]
         if hasattr(progress, "compare"):
             report.compare = progress.compare  # type: ignore[attr-defined]
-        report.watch = progress.watch  # type: ignore[attr-defined]  # a function that is a Watcher too
     return report
 
 
