@@ -1,6 +1,7 @@
 """Measure what the translation rules leave: rule x target, preset S1, renewing synapses, 64 chains.
 
-python benchmarks/translation.py [--rules psp matched learned tuned conditionals] [--targets NAME ...] [--seed N] [--quick]
+python benchmarks/translation.py [--rules psp matched learned tuned conditionals] [--targets NAME ...] [--seed N]
+    [--quick]
 python benchmarks/translation.py --pairs [--teeth N]: the gain W_eff/W of pairs by the PSP rule, simulated and from
 theory; of renewing synapses, or of additive ones with so many teeth
 
@@ -74,7 +75,7 @@ COUNT = {"5 units, U(+-.6)": 8, "5 units, N(0, 1)": 8, "10 units, N(0, 1)/sqrt 2
 
 
 def sampled(target, rule, calibration, duration, seed, clamp=None):
-    """Return the samples; "tuned" (to moments) and "conditionals" tune the network of it, under this evidence, first."""
+    """Return the samples; "tuned" (to moments) and "conditionals" tune the network under this evidence first."""
     synapse = None if calibration.network is None else calibration.network.synapse
     options = {"calibration": calibration, "synapse": synapse, "chains": CHAINS, "threads": 1, "clamp": clamp}
     if rule in ("tuned", "conditionals"):
