@@ -36,7 +36,8 @@ Dt = Annotated[float, typer.Option(help="Time step in ms.")]
 Rule = Annotated[
     str | None,
     typer.Option(
-        help="Translation rule, psp, matched or learned, or a tuned file; default: the best there is.",
+        help="Translation rule: psp, matched, learned; conditionals or moments, which tune the network to these "
+        "first; or a tuned file. Default: the best without a simulation of the target.",
         show_default=False,
     ),
 ]

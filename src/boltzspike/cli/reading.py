@@ -205,9 +205,10 @@ def read_rule(rule: str | None) -> str | Translation | None:
     """Return a rule's name as it is, and the translation in a file of that name."""
     from boltzspike.errors import ValidationError
     from boltzspike.pipeline import read
+    from boltzspike.pipeline.translations import DEMANDS
     from boltzspike.translation import RULES, Translation
 
-    if rule is None or rule in RULES or not Path(rule).exists():
+    if rule is None or rule in RULES or rule in DEMANDS or not Path(rule).exists():
         return rule
     translation = read(rule)
     if not isinstance(translation, Translation):
