@@ -23,6 +23,8 @@ _KNOWN = {
     "conductance", "current", "renewing", "additive", "clamp", "sparse", "delays", "parallel-synapses",
     "varying-bias", "varying-clamp",
 }  # fmt: skip
+_LINE = 64
+"""Bytes of a cache line."""
 _CLAMP_DRIVE = 1e6
 """mV: the constant drive that stands for a clamp."""
 _RELAXATION_ERROR = 1e-5
@@ -119,7 +121,7 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     start[[G_EXC, G_INH]] = mean * unit - offset
     start[V] = p.v_reset - p.v_thresh
 
-    biases = np.stack([_flat(_by_row(values, layout), np.float32) for values in drive])
+    biases = aligned(np.stack([_by_row(values, layout).ravel() for values in drive]).astype(np.float32))
     rows = n if layout == "chains" else -(-n // ROW)
     parameters = np.concatenate([reversal, leak[None], (p.v_reset - p.v_thresh)[None], decay])
     assert len(parameters) == PARAMETERS
@@ -189,15 +191,20 @@ def _shared(rows: Array) -> tuple[Array, int]:
 
 
 def _flat(values: Array, dtype: type) -> Array:
-    return aligned(np.ascontiguousarray(values, dtype=dtype)).ravel()
+    return aligned(np.asarray(values, dtype=dtype).reshape(1, -1))[0, : values.size]
 
 
-def aligned(values: Array) -> Array:
-    """Copy to memory that starts on a cache line: a vector that lies across two costs two loads."""
-    spare = np.empty(values.size + 64 // values.itemsize, dtype=values.dtype)
-    start = -spare.ctypes.data % 64 // values.itemsize
-    copy = spare[start : start + values.size].reshape(values.shape)
-    copy[:] = values
+def aligned(rows: Array) -> Array:
+    """Copy (rows, length) so that each row begins with a cache line; what is longer then is behind its end.
+
+    A vector that lies across two lines costs two loads; a line that two threads write to, far more.
+    """
+    number, length = rows.shape
+    padded = -(-length * rows.itemsize // _LINE) * _LINE
+    spare = np.zeros(number * padded + _LINE, dtype=np.uint8)
+    start = -spare.ctypes.data % _LINE
+    copy = spare[start : start + number * padded].view(rows.dtype).reshape(number, -1)
+    copy[:, :length] = rows
     return copy
 
 
@@ -231,7 +238,7 @@ def _connections(program: Program, layout: Layout, unit: Array, trace_of: Array,
         none = np.zeros(1, dtype=np.int32)
         return {
             "targets": none,
-            "weights": aligned(dense).ravel(),
+            "weights": _flat(dense, np.int16),
             "connections": none,
             "delays": none,
             "scales": scales.astype(np.float32),
