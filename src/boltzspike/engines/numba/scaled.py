@@ -230,11 +230,13 @@ def _connections(program: Program, layout: Layout, unit: Array, trace_of: Array,
     """Return ``targets``, ``weights``, ``connections``, ``delays`` and ``scales`` of ``Tables``."""
     p, n = program, program.n_units
     if layout == "units":
-        weight = np.where(p.weights < 0, p.weights * unit[1][:, None], p.weights * unit[0][:, None])
-        largest = np.abs(weight).max(axis=0)
+        weight = np.where(p.weights < 0, unit[1][:, None], unit[0][:, None])
+        weight *= p.weights
+        largest = np.maximum(weight.max(axis=0), -weight.min(axis=0))
         scales = np.where(largest > 0, largest, 1.0) / np.iinfo(np.int16).max
         dense = np.zeros((n, rows * ROW), dtype=np.int16)
-        dense[:, :n] = np.round(weight / scales).T
+        weight /= scales
+        dense[:, :n] = np.round(weight, out=weight).T
         none = np.zeros(1, dtype=np.int32)
         return {
             "targets": none,
@@ -262,7 +264,6 @@ def _connections(program: Program, layout: Layout, unit: Array, trace_of: Array,
 def exponent_range(program: Program) -> tuple[float, float]:
     """Return the range of g_tot dt/c_m: six standard deviations of the background, the synapses all on or off."""
     p = program
-    target, _, weight, _ = p.synapses()
     low = high = p.g_l
     for sign, tau_syn in ((1, p.tau_syn_exc), (-1, p.tau_syn_inh)):
         source = np.maximum(sign * p.background_weights, 0)
@@ -270,10 +271,20 @@ def exponent_range(program: Program) -> tuple[float, float]:
         sd = np.sqrt(tau_syn / 2 * (p.background_rates * source**2).sum(axis=1))
         # a renewing trace peaks at 1, an additive one at the sum of a geometric series
         peak = 1.0 if p.renewing else 1 / -np.expm1(-p.refractory_steps.min() * p.dt / tau_syn)
-        recurrent = peak * np.bincount(target, np.maximum(sign * weight, 0), p.n_units)
+        recurrent = peak * _all_weights(p, sign)
         low = low + np.maximum(mean - 6 * sd, 0)
         high = high + mean + 6 * sd + recurrent
     return float((low * p.dt / p.c_m).min()), float((high * p.dt / p.c_m).max())
+
+
+def _all_weights(program: Program, sign: int) -> Array:
+    """Return the sum of the weights, as positive numbers, of the synapses of one sign of each unit, (n,)."""
+    p = program
+    if p.teeth is None and "sparse" not in p.features:
+        # without a copy: a dense matrix may be the largest thing there is
+        return sign * p.weights.sum(axis=1, where=p.weights > 0 if sign > 0 else p.weights < 0)
+    target, _, weight, _ = p.synapses()
+    return np.bincount(target, np.maximum(sign * weight, 0), p.n_units)
 
 
 def relaxation(low: float, high: float) -> tuple[Array, float]:
