@@ -35,7 +35,7 @@ Array = np.ndarray
 _HORIZON = 2**30
 """Steps: what lies further back than this is as good as never, and no pass is longer."""
 _CALLS_A_THREAD = 4
-"""So many that a thread which was held up leaves some to the others; a call costs as much as a thousand rows."""
+"""So many that a thread which was held up leaves some to the others; a call costs as much as two thousand rows."""
 _WORTH_THREADS = 2**20
 """Neuron-steps: less is done, by one thread, before others have begun."""
 _NEVER_FREE = 2**31 - 1
