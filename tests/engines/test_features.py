@@ -412,18 +412,19 @@ def test_a_replay_starts_again_and_chains_are_ahead_in_it(engine):
 @pytest.mark.parametrize("plasticity", ["renewing", "additive", "tsodyks-markram"])
 @pytest.mark.parametrize("kernel", ["exponential", "alpha"])
 @pytest.mark.parametrize("delay", [0.1, 1.0])
-def test_a_given_start_goes_on_as_the_run_that_it_was_taken_from(engine, plasticity, kernel, delay):
+@pytest.mark.parametrize("n", [2, 50])  # the numba engine lays out large networks in another way
+def test_a_given_start_goes_on_as_the_run_that_it_was_taken_from(engine, plasticity, kernel, delay, n):
     synapse = dataclasses.replace(SHORT_TERM, delay=delay) if plasticity == "tsodyks-markram" else bs.Synapse(
         plasticity=plasticity, delay=delay
     )  # fmt: skip
     neuron = dataclasses.replace(QUIET, kernel=kernel)
-    network = one_way(neurons=neuron, synapse=synapse, schedule=once())
+    network = one_way(n=n, neurons=neuron, synapse=synapse, schedule=once())
     whole = run(engine, network, 200, Record(voltages=True, states_every=1))
     for since in (1, 2, 5, 11, 12, 40):
-        initial = Initial(
-            v=whole.voltages[0, since - 1], last_spike=np.array([[-since, -(2**40)], [-(2**40), -(2**40)]])
-        )
-        still = one_way(neurons=neuron, synapse=synapse)
+        last_spike = np.full((2, n), -(2**40))
+        last_spike[0, 0] = -since
+        initial = Initial(v=whole.voltages[0, since - 1], last_spike=last_spike)
+        still = one_way(n=n, neurons=neuron, synapse=synapse)
         rest = run(engine, still, 200 - since, Record(voltages=True, states_every=1), chains=2, initial=initial,
                    clamp={0: 0})  # fmt: skip
         tolerance = 1e-9 if engine != "numba" else 1e-5
