@@ -253,6 +253,7 @@ def tune(
     fill: bool | None = None,
     steps: int = 12,
     tolerance: float = 1e-3,
+    averaged: int = 0,
     duration: float = 1e5,
     burn_in: float = 1000.0,
     chains: int = 64,
@@ -283,6 +284,9 @@ def tune(
         Runs of the network at most.
     tolerance
         D_KL at which it stops.
+    averaged
+        Longest runs after that, with steps of 1/2, 1/3, ...: where modes are left seldom, the noise of one run is
+        most of what tuning leaves, and the mean of more takes it away.
     duration
         Biological time per chain of the longest runs, in ms.
     burn_in
@@ -319,7 +323,9 @@ def tune(
         pairs_of_group = np.stack([pairs(states) for states in group])
         return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
 
-    return tune_in_the_loop(start, point, sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step)
+    return tune_in_the_loop(
+        start, point, sampler, fill=fill, steps=steps, tolerance=tolerance, averaged=averaged, on_step=on_step
+    )
 
 
 def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:

@@ -134,6 +134,7 @@ def tune(
     fill: bool,
     steps: int,
     tolerance: float,
+    averaged: int = 0,
     on_step: Callable[[int, Step], None] | None = None,
 ) -> Translation:
     """Return the translation after tuning in the loop; it is never worse, as tested, than the start.
@@ -153,6 +154,8 @@ def tune(
         Runs at most.
     tolerance
         D_KL at which it stops.
+    averaged
+        Longest runs after that, over which the noise of a single run is averaged out.
     on_step
         Called after every run with its number and the best step so far.
 
@@ -161,9 +164,12 @@ def tune(
     Runs begin at an eighth of the longest and double when the error can't be told from zero. A step whose error
     is significantly larger than the best so far is taken back and the damping halved. It stops when the error is
     below the tolerance by two standard errors, can't be told from zero in the longest run, or runs are used up.
+    The best set is as far from the target as the noise of the run that found it. Steps of 1/2, 1/3, ... of the
+    whole from the ``averaged`` runs make it the mean of what they all say.
     """
     require(steps >= 1, "steps", "at least 1", steps)
     require(np.isfinite(tolerance) and tolerance > 0, "tolerance", "> 0 (a D_KL)", tolerance)
+    require(averaged >= 0, "averaged", "at least 0", averaged)
     machine = start.machine
     coupled = np.asarray(machine.weights) != 0
     if fill:
@@ -173,11 +179,7 @@ def tune(
     damping, share = FIRST_DAMPING, 1 / 8
     tested, first, best = start, None, None
     for number in range(steps):
-        moments = sampler(tested, number, share)
-        gaps = np.stack(
-            [covariance.mean - covariance.vector(m, p) for m, p in zip(moments.marginals, moments.pairs)]
-        )
-        solved = np.stack([covariance.solve(gap) for gap in gaps])
+        gaps, solved = _solved(covariance, sampler(tested, number, share))
         error, standard_error = _divergence(gaps, solved)
         step = Step(translation=tested, error=error, standard_error=standard_error, share=share)
         first = first or step
@@ -201,7 +203,20 @@ def tune(
         tested = _moved(tested, covariance, np.clip(damping * direction, -LARGEST_STEP, LARGEST_STEP))
     assert best is not None
     assert first is not None
-    return _reported(best, first, number + 1)
+    found = best.translation
+    for further in range(1, averaged + 1):
+        _, solved = _solved(covariance, sampler(found, number + further, 1.0))
+        step_taken = np.clip(solved.mean(axis=0) / (further + 1), -LARGEST_STEP, LARGEST_STEP)
+        found = _moved(found, covariance, step_taken)
+        if on_step:
+            on_step(number + 1 + further, dataclasses.replace(best, translation=found))
+    return _reported(dataclasses.replace(best, translation=found), first, number + 1, averaged)
+
+
+def _solved(covariance: Covariance, moments: Moments) -> tuple[Array, Array]:
+    """Return what the moments of each group lack, and the whole step that it calls for."""
+    gaps = [covariance.mean - covariance.vector(m, p) for m, p in zip(moments.marginals, moments.pairs)]
+    return np.stack(gaps), np.stack([covariance.solve(gap) for gap in gaps])
 
 
 def _divergence(gaps: Array, solved: Array) -> tuple[float, float]:
@@ -229,10 +244,12 @@ def _moved(translation: Translation, covariance: Covariance, step: Array) -> Tra
     )
 
 
-def _reported(best: Step, first: Step, runs: int) -> Translation:
+def _reported(best: Step, first: Step, runs: int, averaged: int) -> Translation:
     before = f"{first.error:.2g} +- {first.standard_error:.1g}"
     after = f"{best.error:.2g} +- {best.standard_error:.1g}"
     note = f"tuned from {first.translation.rule!r} in {runs} runs: D_KL {before} before, {after} after"
+    if averaged:
+        note += f", then averaged over {averaged} more"
     return dataclasses.replace(
         best.translation,
         rule="tuned",
