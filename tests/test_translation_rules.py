@@ -9,7 +9,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFeature, ValidationError
 from boltzspike.pipeline import with_network, working_point
-from boltzspike.theory.exact import exact_moments
+from boltzspike.theory.exact import all_states, exact_joint, exact_moments
 from boltzspike.translation import budget, learned, matched, teaching, tuned
 from boltzspike.translation.conditionals import Conditionals
 from boltzspike.translation.working_point import WorkingPoint, enumerated
@@ -70,6 +70,36 @@ def test_tuning_without_fill_keeps_the_couplings_of_the_target(s1_calibration):
     machine = chain(4, 2.0)
     translation = bs.tune(machine, calibration=s1_calibration, fill=False, duration=4000, steps=3)
     assert np.array_equal(np.asarray(translation.effective_weights) != 0, np.asarray(machine.weights) != 0)
+
+
+def test_averaging_takes_away_the_noise_that_the_best_run_left(s1_calibration):
+    """In place of a network its parameters' own law, 400 draws a run: D_KL is exact, and falls as 1/runs."""
+    machine = gaussian_machine(4, n=4)
+    start, p = bs.translate(machine, s1_calibration, rule="psp"), exact_joint(machine)
+    start = dataclasses.replace(start, effective_biases=np.asarray(start.effective_biases) + 0.5)
+
+    def law(translation):
+        weights, biases = translation.effective_weights, translation.effective_biases
+        return exact_joint(bs.BoltzmannMachine(weights=np.asarray(weights), biases=np.asarray(biases)))
+
+    def left(averaged, seed):
+        rng = np.random.default_rng(seed)
+
+        def sampler(translation, number, share):
+            z = all_states(4)[rng.choice(16, size=(tuned.GROUPS, 25), p=law(translation))].astype(float)
+            both = np.einsum("gdk,gdj->gkj", z, z) / 25
+            return tuned.Moments(marginals=np.diagonal(both, axis1=1, axis2=2), pairs=both)
+
+        point = enumerated(machine)
+        done = tuned.tune(start, point, sampler, fill=False, steps=8, tolerance=1e-3, averaged=averaged)
+        assert ("averaged over 15 more" in done.notes[-1]) == (averaged > 0)
+        q = law(done)
+        return float(np.sum(p * np.log(p / q)))
+
+    plain, mean = (np.mean([left(averaged, seed) for seed in range(20)]) for averaged in (0, 15))
+    # ten parameters over 400 draws of one run leave 10/800 = .0125, over those of 16 runs .0008
+    assert plain > 0.005
+    assert mean < plain / 4
 
 
 def test_an_rbm_stays_bipartite_when_tuned(rng, s1_calibration):

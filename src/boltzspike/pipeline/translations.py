@@ -276,6 +276,7 @@ def tune(
     fill: bool | None = None,
     steps: int = 16,
     tolerance: float = 1e-3,
+    averaged: int = 0,
     duration: float = 1e5,
     burn_in: float = 1000.0,
     chains: int = 64,
@@ -311,6 +312,9 @@ def tune(
         Runs of the network at most.
     tolerance
         D_KL at which it stops; of conditionals, the sum over the units of the expected D_KL of theirs.
+    averaged
+        Longest runs after that, with steps of 1/2, 1/3, ...: where modes are left seldom, the noise of one run is
+        most of what tuning leaves, and the mean of more takes it away.
     duration
         Biological time per chain of the longest runs, in ms.
     burn_in
@@ -349,7 +353,9 @@ def tune(
         fill = False
     coupled = coupled_pairs(plain, fill=fill)
     demand: Demand = Conditionals(plain, coupled) if to == "conditionals" else Covariance(point, coupled)
-    return tune_in_the_loop(start, demand, sampler, steps=steps, tolerance=tolerance, on_step=on_step)
+    return tune_in_the_loop(
+        start, demand, sampler, steps=steps, tolerance=tolerance, averaged=averaged, on_step=on_step
+    )
 
 
 def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:

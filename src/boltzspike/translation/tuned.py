@@ -193,6 +193,7 @@ def tune(
     *,
     steps: int,
     tolerance: float,
+    averaged: int = 0,
     on_step: Callable[[int, Step], None] | None = None,
 ) -> Translation:
     """Return the translation after tuning in the loop; it is never worse, as tested, than the start.
@@ -209,6 +210,8 @@ def tune(
         Runs at most.
     tolerance
         D_KL at which it stops.
+    averaged
+        Longest runs after that, over which the noise of a single run is averaged out.
     on_step
         Called after every run with its number and the best step so far.
 
@@ -218,9 +221,12 @@ def tune(
     error can't be told from zero or from that of the best. A step whose error is significantly larger than the
     best is taken back and the damping halved; it grows again with steps that are not. It stops when the error is
     below the tolerance by two standard errors, can't be told from zero in the longest run, or runs are used up.
+    The best set is as far from the target as the noise of the run that found it. Steps of 1/2, 1/3, ... of the
+    whole from the ``averaged`` runs make it the mean of what they all say.
     """
     require(steps >= 1, "steps", "at least 1", steps)
     require(np.isfinite(tolerance) and tolerance > 0, "tolerance", "> 0 (a D_KL)", tolerance)
+    require(averaged >= 0, "averaged", "at least 0", averaged)
     damping, share = MOST_DAMPING, 1 / 8
     tested, first, best, astray = start, None, None, 0
     for number in range(steps):
@@ -245,18 +251,22 @@ def tune(
             continue
         astray = astray + 1 if worse else 0
         if astray > PATIENCE:
-            astray, damping, tested, direction = (
-                0,
-                max(damping / 2, LEAST_DAMPING),
-                best.translation,
-                best_direction,
-            )
+            astray, damping = 0, max(damping / 2, LEAST_DAMPING)
+            tested, direction = best.translation, best_direction
         elif not worse:
             damping = min(damping * RECOVERY, MOST_DAMPING)
         tested = _moved(tested, demand, np.clip(damping * direction, -LARGEST_STEP, LARGEST_STEP))
     assert best is not None
     assert first is not None
-    return _reported(best, first, number + 1, demand, max(tolerance, WARNED_ERROR))
+    found = best.translation
+    for further in range(1, averaged + 1):
+        _, solved = demand.directions(sampler(found, number + further, 1.0))
+        step_taken = np.clip(solved.mean(axis=0) / (further + 1), -LARGEST_STEP, LARGEST_STEP)
+        found = _moved(found, demand, step_taken)
+        if on_step:
+            on_step(number + 1 + further, dataclasses.replace(best, translation=found))
+    best = dataclasses.replace(best, translation=found)
+    return _reported(best, first, number + 1, averaged, demand, max(tolerance, WARNED_ERROR))
 
 
 def _divergence(gaps: Array, solved: Array) -> tuple[float, float]:
@@ -284,11 +294,13 @@ def _moved(translation: Translation, demand: Demand, step: Array) -> Translation
     )
 
 
-def _reported(best: Step, first: Step, runs: int, demand: Demand, most: float) -> Translation:
+def _reported(best: Step, first: Step, runs: int, averaged: int, demand: Demand, most: float) -> Translation:
     before = f"{first.error:.2g} +- {first.standard_error:.1g}"
     after = f"{best.error:.2g} +- {best.standard_error:.1g}"
     start = first.translation
     note = f"tuned from {start.rule!r} in {runs} runs: {demand.error_name} {before} before, {after} after"
+    if averaged:
+        note += f", then averaged over {averaged} more"
     left = (
         f"tuning left a {demand.error_name} of {after}, more than {most:g}: more steps or longer runs may help",
     )

@@ -141,6 +141,8 @@ class FastRunner:
         lanes = ROW if chains_layout else 1
         trace = increments.reshape(len(dynamics), slots, n, scaled.traces, lanes)
         full = scaled.tables.renewal.reshape(scaled.traces, -1)[:, -1]
+        # lanes that are units keep weights in units of their source's scale
+        scales = np.ones(n, dtype=np.float32) if chains_layout else scaled.tables.scales
         by_block = np.pad(begin.last_spike, [(0, -rest.chains % lanes), (0, 0)], constant_values=LONG_AGO)
         by_block = by_block.reshape(-1, lanes, n)
         for step in range(-slots + 1, 0):
@@ -148,7 +150,7 @@ class FastRunner:
             for block, unit in np.argwhere((by_block == step).any(axis=1)):
                 entry = arriving[block, slot]
                 sources[block, slot * n + entry] = unit << 2 | 1 if chains_layout else unit
-                trace[block, slot, entry] = full[:, None] * (by_block[block, :, unit] == step)
+                trace[block, slot, entry] = scales[unit] * full[:, None] * (by_block[block, :, unit] == step)
                 arriving[block, slot] += 1
         return replace(
             rest,
