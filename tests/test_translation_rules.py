@@ -1,6 +1,7 @@
 """The rules against exact enumeration, and their bookkeeping."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFe
 from boltzspike.pipeline import with_network, working_point
 from boltzspike.theory.exact import exact_moments
 from boltzspike.translation import budget, learned, matched, teaching, tuned
+from boltzspike.translation.conditionals import Conditionals
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 
@@ -370,3 +372,109 @@ def test_the_working_point_of_an_rbm_has_all_modes_that_chains_do_not_leave():
     assert 0.05 < exact.marginals[0] < 0.95
     # 4 standard errors of independent samples; chains begin in one mode and stay
     np.testing.assert_allclose(point.marginals(), exact.marginals, atol=4 * 0.5 / np.sqrt(len(point.states)))
+
+
+def shifted(machine, by):
+    """Return the machine with its parameters moved at random, and by how much, as one vector."""
+    rng = np.random.default_rng(5)
+    n = machine.n_units
+    upper = np.triu(rng.normal(0, by, (n, n)), 1) * (np.asarray(machine.weights) != 0)
+    biases = rng.normal(0, by, n)
+    moved = bs.BoltzmannMachine(
+        weights=np.asarray(machine.weights) + upper + upper.T, biases=np.asarray(machine.biases) + biases
+    )
+    return moved, upper, biases
+
+
+def drawn(machine, number):
+    """Return groups of independent states of the exact law, free of a chain."""
+    point = enumerated(machine)
+    rng = np.random.default_rng(6)
+    return [point.states[rng.choice(len(point.states), number, p=point.probabilities)] for _ in range(16)]
+
+
+def test_conditionals_tell_how_far_the_parameters_of_a_machine_are_off():
+    target = gaussian_machine(3, n=4)
+    other, upper, biases = shifted(target, 0.05)
+    demand = Conditionals(target, np.asarray(target.weights) != 0)
+    steps = demand.directions(drawn(other, 200_000))[1]
+    error = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
+    assert np.all(np.abs(steps.mean(axis=0) + demand.vector(biases, upper)) < 4 * error + 0.005)
+    assert np.abs(upper).max() > 10 * error.max()
+
+
+def test_the_error_of_conditionals_is_the_sum_of_their_divergences():
+    target = gaussian_machine(3, n=4)
+    other, *_ = shifted(target, 0.1)
+    point = enumerated(other)
+    z = point.states.astype(float)
+    p, q = (1 / (1 + np.exp(-(z @ np.asarray(m.weights) + m.biases))) for m in (target, other))
+    exact = point.probabilities @ (q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))).sum(axis=1)
+    demand = Conditionals(target, np.asarray(target.weights) != 0)
+    value, error = tuned._divergence(*demand.directions(drawn(other, 20_000)))
+    assert error < exact / 10
+    assert value == pytest.approx(exact, abs=3 * error, rel=0.1)
+    value, error = tuned._divergence(*demand.directions(drawn(target, 20_000)))
+    assert abs(value) < 3 * error
+
+
+def test_large_systems_are_solved_as_small_ones_are(monkeypatch):
+    target = gaussian_machine(3, n=4)
+    demand, groups = Conditionals(target, np.asarray(target.weights) != 0), drawn(gaussian_machine(4, n=4), 500)
+    small = demand.directions(groups)[1]
+    monkeypatch.setattr(tuned, "DENSE", 0)
+    assert demand.directions(groups)[1] == pytest.approx(small, rel=0.1, abs=0.05)
+
+
+@pytest.mark.parametrize("machine", [gaussian_machine(102), chain(5, 4.0)], ids=["N(0, 1)", "chain of 4"])
+def test_a_network_tuned_to_conditionals_samples_the_target(machine, s1_calibration):
+    options = {"calibration": s1_calibration, "duration": 4e4, "seed": 3}
+    plain = bs.sample(machine, rule="psp", **options).kl_divergence()
+    untuned = bs.sample(machine, **options).kl_divergence()
+    result = bs.sample(machine, rule="conditionals", **options)
+    tuned_to = result.kl_divergence()
+    assert tuned_to.bias + 2 * tuned_to.error < min(plain.bias / 30, untuned.bias / 2)
+    assert result.translation.predicted_error is None  # conditionals don't tell the D_KL of the joint law
+    assert "D_KL of the conditionals" in result.translation.notes[-1]
+
+
+def test_a_strong_pair_finds_its_way_through_a_curved_valley(s1_calibration):
+    pair = bs.BoltzmannMachine(weights=[[0, 7.0], [7.0, 0]], biases=[-6.2, -2.2])
+    translation = bs.tune(
+        pair, to="conditionals", calibration=s1_calibration, duration=4e4, steps=24, tolerance=1e-4
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BoltzspikeWarning)
+        before, after = (
+            bs.sample(pair, calibration=s1_calibration, rule=rule, duration=4e4, seed=4)
+            for rule in (None, translation)
+        )
+    assert after.kl_divergence().bias < before.kl_divergence().bias / 4
+
+
+def test_couplings_are_filled_only_while_they_are_few():
+    star = np.zeros((50, 50))
+    star[0, 1:] = star[1:, 0] = 1.0
+    machine = bs.BoltzmannMachine(weights=star, biases=np.zeros(50))
+    counts = [np.count_nonzero(tuned.coupled_pairs(machine, fill=fill)) for fill in (None, True, False)]
+    assert counts == [98, 50 * 49, 98]
+    small = bs.BoltzmannMachine(weights=star[:5, :5], biases=np.zeros(5))
+    assert np.count_nonzero(tuned.coupled_pairs(small, fill=None)) == 20
+
+
+def test_what_tuning_leaves_is_warned_of(s1_calibration):
+    start = bs.translate(gaussian_machine(8), s1_calibration, rule="psp")
+    translation = bs.tune(start.machine, start=start, duration=4000, steps=1)
+    assert "tuning left a D_KL of" in translation.warnings[0]
+
+
+def test_tuning_to_what_is_unknown_is_an_error(s1_calibration):
+    with pytest.raises(
+        ValidationError, match="to: must be one of conditionals, moments, got 'conditional'.*'conditionals'"
+    ):
+        bs.tune(gaussian_machine(1, n=3), to="conditional")
+    with pytest.raises(UnsupportedFeature, match="'conditionals' tunes the machine under the evidence"):
+        bs.sample(
+            gaussian_machine(1, n=3), calibration=s1_calibration, rule="conditionals", clamp={0: 1}, duration=100,
+            clamping="spikes",
+        )  # fmt: skip
