@@ -156,6 +156,20 @@ def test_states_that_the_evidence_excludes_take_no_unit():
     assert compiled.report.marginal_error < 2e-3
 
 
+@pytest.mark.parametrize("route", ["monomials", "fitted"])
+def test_a_variable_of_one_state_takes_no_unit_and_changes_nothing(route):
+    network = bs.BayesianNetwork(
+        states={"fixed": ["only"], "rain": ["yes", "no"], "wet": ["yes", "no"]},
+        parents={"rain": ["fixed"], "wet": ["rain", "fixed"]},
+        tables={"fixed": [1.0], "rain": [[0.3, 0.7]], "wet": [[[0.9, 0.1]], [[0.2, 0.8]]]},
+    )
+    compiled = bs.compile_bayes(network, {"wet": "yes"}, route=route)
+    assert compiled.machine.n_units == 1
+    # wet by .27 with rain, .14 without
+    assert compiled.machine.names == ("rain=yes",)
+    assert np.allclose(compiled.machine.biases, np.log(0.27 / 0.14))
+
+
 def test_impossible_evidence_is_an_error():
     with pytest.raises(ValidationError, match="evidence: must be possible"):
         bs.compile_bayes(bs.networks.asia(), {"either": "no", "lung": "yes"})

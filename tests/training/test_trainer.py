@@ -285,7 +285,7 @@ def test_the_pseudo_likelihood_is_that_of_the_conditionals():
 @pytest.mark.parametrize(("data", "message"), [
     ([[0.5, 1, 0, 0]], r"data\[0, 0\]: must be 0 or 1 .binarise.*got 0.5"),
     ([[0, np.nan, 0, 0]], r"data\[0, 1\]: must be 0 or 1"),
-    (np.empty((0, 4)), "data: must be at least one sample"),
+    (np.empty((0, 4)), "data: must be of at least one sample"),
     ([[0, 1, 0]], "data: must be of 4 columns"),
     ([0, 1, 0, 1], "data: must be an array of numbers of shape"),
 ])  # fmt: skip
@@ -297,6 +297,7 @@ def test_data_that_are_not_binary_are_named(data, message):
 @pytest.mark.parametrize(("values", "message"), [
     ({"epochs": 0}, "Settings.epochs"), ({"batch_size": 0}, "Settings.batch_size"),
     ({"learning_rate": np.nan}, "Settings.learning_rate"), ({"learning_rate": (0.1, -1)}, "learning_rate"),
+    ({"learning_rate": "fast"}, "Settings.learning_rate: must be an array of numbers"),
     ({"method": "bp"}, "Settings.method"), ({"momentum": 1.0}, "Settings.momentum"),
     ({"sparsity": 2.0}, "Settings.sparsity"), ({"patience": 0}, "Settings.patience"),
     ({"discriminative": 1.0}, "Settings.labels"), ({"seed": -1}, "seed"),

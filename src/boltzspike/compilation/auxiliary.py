@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 from scipy.special import expit
 
 from boltzspike.compilation.encoding import Monomial, Polynomial, add
@@ -106,7 +106,9 @@ def _solve(order: int, theta: float) -> tuple[float, float]:
         while interaction(low) > theta and low > 1e-9:
             low /= 2
         if interaction(low) < theta <= interaction(high):
-            w = float(brentq(lambda x, f=interaction: f(x) - theta, low, high, xtol=1e-15, rtol=1e-15))
+            w = float(
+                scipy.optimize.brentq(lambda x, f=interaction: f(x) - theta, low, high, xtol=1e-15, rtol=1e-15)
+            )
             best = min(best, (w, -w * (order - offset)))
     return best
 

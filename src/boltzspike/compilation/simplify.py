@@ -93,6 +93,8 @@ def simplify(
 
 def _drop_impossible_states(network: BayesianNetwork, factors: list[Factor], allowed: list[Array]) -> list[Factor]:
     """Remove states whose entries in some factor are all zero, until none is left; single states leave scopes."""
+    for v in np.flatnonzero(np.equal(network.cardinalities, 1)):
+        factors = [_restricted(factor, int(v), np.ones(1, dtype=bool)) for factor in factors]
     changed = True
     while changed:
         changed = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+import scipy
 from scipy.special import expit, stdtr
 
 from boltzspike.diagnostics.estimates import States, each_block, standard_error
@@ -95,7 +95,7 @@ def likely_temperature(block_energies: Array, machine: Machine) -> Temperature:
         raise ValidationError(
             f"temperature: no beta in {RANGE[0]:g} .. {RANGE[1]:g} has the mean energy {mean:.6g} of the samples"
         )
-    beta = float(optimize.brentq(excess, low, high, xtol=1e-6))
+    beta = float(scipy.optimize.brentq(excess, low, high, xtol=1e-6))
     slope = (excess(beta + _STEP) - excess(beta - _STEP)) / (2 * _STEP)
     error = float(standard_error(block_energies)) / abs(slope)
     return _temperature(beta, error, len(block_energies), "likelihood")

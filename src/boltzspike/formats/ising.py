@@ -146,7 +146,7 @@ def parse_coo(text: str, where: str) -> BoltzmannMachine:
     if header is None or not (spin or header.group(1).upper() == "BINARY"):
         raise ValidationError(f"{where}: line 1: must be '# vartype=SPIN' or '# vartype=BINARY'")
     entries = _entries(text, where, skip=lambda line: line.startswith("#"))
-    return _assembled({(i, j): v for i, j, v, _ in _once(entries, where)}, spin=spin)
+    return _assembled({(i, j): v for i, j, v, _ in _once(entries, where)}, where, spin=spin)
 
 
 def parse_qubo(text: str, where: str) -> BoltzmannMachine:
@@ -166,7 +166,7 @@ def parse_qubo(text: str, where: str) -> BoltzmannMachine:
         raise ValidationError(
             f"{where}: must have {diagonals} diagonals and {couplers} couplers, got {own} and {len(entries) - own}"
         )
-    return _assembled({(i, j): v for i, j, v, _ in entries}, spin=False, count=nodes)
+    return _assembled({(i, j): v for i, j, v, _ in entries}, where, spin=False, count=nodes)
 
 
 def parse_rud(text: str, where: str) -> BoltzmannMachine:
@@ -185,7 +185,7 @@ def parse_rud(text: str, where: str) -> BoltzmannMachine:
     for i, j, _, line in entries:
         if not (1 <= i <= nodes and 1 <= j <= nodes and i != j):
             raise ValidationError(f"{where}: line {line}: must join two nodes of 1 .. {nodes}, got {i} {j}")
-    return _assembled({(i - 1, j - 1): v for i, j, v, _ in entries}, spin=True, count=nodes, first=1)
+    return _assembled({(i - 1, j - 1): v for i, j, v, _ in entries}, where, spin=True, count=nodes, first=1)
 
 
 Entry = tuple[int, int, float, int]
@@ -225,10 +225,10 @@ def _once(entries: Iterator[Entry], where: str) -> list[Entry]:
 
 
 def _assembled(
-    entries: Mapping[tuple[int, int], float], *, spin: bool, count: int = 0, first: int = 0
+    entries: Mapping[tuple[int, int], float], where: str, *, spin: bool, count: int = 0, first: int = 0
 ) -> BoltzmannMachine:
     n = max([count, *(max(pair) + 1 for pair in entries)])
-    require(0 < n <= MAX_UNITS, "file", f"of 1 .. {MAX_UNITS} units", n)
+    require(0 < n <= MAX_UNITS, where, f"of 1 .. {MAX_UNITS} units", n)
     linear, quadratic = np.zeros(n), np.zeros((n, n))
     for (i, j), value in entries.items():
         if i == j:

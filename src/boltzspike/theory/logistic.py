@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy
 from scipy.special import expit, logit
 
 from boltzspike.errors import CalibrationError
 from boltzspike.model.description import Array
-
-if TYPE_CHECKING:
-    from scipy.interpolate import PchipInterpolator
 
 FIT_RANGE = (0.01, 0.99)
 
@@ -52,8 +49,6 @@ def fit_logistic(x: Array, p: Array, p_error: Array | None = None) -> LogisticFi
     CalibrationError
         With fewer than three points in the range.
     """
-    from scipy.optimize import least_squares  # a third of the package's import time
-
     inside = (p >= FIT_RANGE[0]) & (p <= FIT_RANGE[1])
     if inside.sum() < 3:
         raise CalibrationError(
@@ -68,7 +63,9 @@ def fit_logistic(x: Array, p: Array, p_error: Array | None = None) -> LogisticFi
     first = np.array([-offset / slope, 1 / slope])
 
     root = np.sqrt(share)
-    found = least_squares(lambda q: root * (expit((x - q[0]) / q[1]) - p), first, x_scale=np.abs(first[1]))
+    found = scipy.optimize.least_squares(
+        lambda q: root * (expit((x - q[0]) / q[1]) - p), first, x_scale=np.abs(first[1])
+    )
     best, deviation = found.x, expit((x - found.x[0]) / found.x[1]) - p
     misfit = np.sum(share * deviation**2) / max(len(x) - 2, 1) - np.mean(share * variance)
     # best = moved @ p, to first order
@@ -170,14 +167,14 @@ def asymmetry(x: Array, p: Array) -> float:
     return float(np.max(np.abs(curve(half + d) + curve(half - d) - 1)))
 
 
-def _interpolated(x: Array, p: Array) -> PchipInterpolator:
-    from scipy.interpolate import PchipInterpolator  # slow to import
-
+def _interpolated(x: Array, p: Array) -> scipy.interpolate.PchipInterpolator:
     order = np.argsort(x)
-    return PchipInterpolator(np.asarray(x, dtype=float)[order], np.asarray(p, dtype=float)[order])
+    return scipy.interpolate.PchipInterpolator(
+        np.asarray(x, dtype=float)[order], np.asarray(p, dtype=float)[order]
+    )
 
 
-def _half_point(curve: PchipInterpolator) -> float:
+def _half_point(curve: scipy.interpolate.PchipInterpolator) -> float:
     crossings = curve.solve(0.5, extrapolate=False)
     if not len(crossings):
         raise CalibrationError(

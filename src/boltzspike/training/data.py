@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from boltzspike.errors import ValidationError, require
-from boltzspike.model.description import Array
+from boltzspike.model.description import Array, frozen_array
 
 
 def read_data(path: str | os.PathLike[str], *, threshold: float | None = None) -> tuple[Array, Array | None]:
@@ -50,9 +50,7 @@ def read_data(path: str | os.PathLike[str], *, threshold: float | None = None) -
     except Exception as error:  # NumPy's readers raise many kinds on a damaged file
         raise ValidationError(f"{path}: can't be read ({error})") from None
     if threshold is not None:
-        numbers = np.issubdtype(pixels.dtype, np.number) and bool(np.isfinite(pixels).all())
-        require(numbers, str(path), "of finite numbers", pixels.dtype)
-        pixels = pixels > threshold
+        pixels = frozen_array(pixels, f"{path}: pixels", ndim=2) > threshold
     pixels = binary(pixels, f"{path}: pixels").astype(np.int8)
     if labels is not None:
         require(labels.shape == (len(pixels),), f"{path}: labels", f"of shape ({len(pixels)},)", labels.shape)

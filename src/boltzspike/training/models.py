@@ -214,7 +214,7 @@ def binary(data: Array, where: str, columns: int | None = None) -> Array:
     except (TypeError, ValueError):
         array = np.empty(0)
     require(array.ndim == 2, where, "an array of numbers of shape (samples, units)", np.shape(data))
-    require(len(array) > 0, where, "at least one sample", "none")
+    require(len(array) > 0, where, "of at least one sample", array.shape)
     require(columns in (None, array.shape[1]), where, f"of {columns} columns, one a visible unit", array.shape)
     wrong = np.argwhere((array != 0) & (array != 1))
     if len(wrong):

@@ -3,7 +3,7 @@
 The gradient is multiplied by the inverse of Fisher's information, which for a Boltzmann machine is the covariance
 of its sufficient statistics (S. Amari, "Natural gradient works efficiently in learning", Neural Computation 10,
 251 (1998)). The covariance is over the states of the free phase, in the loop those of the spiking network itself.
-The ridge and the largest step are those with which ``tune`` moves a translation.
+The ridge is that with which ``tune`` moves a translation.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import numpy as np
 from boltzspike.errors import UnsupportedFeature, require
 from boltzspike.model.description import Array
 from boltzspike.training.models import Model, Statistics
-from boltzspike.translation.tuned import LARGEST_STEP, Covariance
+from boltzspike.translation.tuned import Covariance
 from boltzspike.translation.working_point import WorkingPoint
+
+LARGEST_STEP = 0.5
+"""No parameter moves further in one step."""
 
 
 def natural_step(

@@ -19,7 +19,7 @@ import numpy as np
 from boltzspike.checkpoint import fingerprint, read_annotated, write_annotated
 from boltzspike.errors import Interrupted, ValidationError, require
 from boltzspike.files import check_writable
-from boltzspike.model.description import Array
+from boltzspike.model.description import Array, frozen_array
 from boltzspike.running import stop_requests
 from boltzspike.streams import check_seed
 from boltzspike.training.measures import class_statistics, pseudo_likelihood, reconstruction_error
@@ -94,7 +94,7 @@ class Settings:
         optimizers = ("sgd", "adam", "natural")
         require(self.optimizer in optimizers, "Settings.optimizer", "'sgd', 'adam' or 'natural'", self.optimizer)
         require(self.parameters in ("all", "biases"), "Settings.parameters", "'all' or 'biases'", self.parameters)
-        rates = np.atleast_1d(np.asarray(self.learning_rate, dtype=float))
+        rates = frozen_array(np.atleast_1d(self.learning_rate), "Settings.learning_rate", ndim=1)
         ok = rates.shape in ((1,), (2,)) and bool(np.isfinite(rates).all()) and bool((rates > 0).all())
         require(ok, "Settings.learning_rate", "> 0, or a first and a last value > 0", self.learning_rate)
         for name in ("momentum", "average"):

@@ -18,7 +18,7 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+import scipy
 from scipy.special import expit, logit
 
 from boltzspike.calibration import Calibration
@@ -66,7 +66,7 @@ class Matching:
     def p(self, bias: Array) -> Array:
         """Return p(z=1) of the neuron; beyond the table its logit goes on in a straight line."""
         inside = np.clip(bias, self.bias[0], self.bias[-1])
-        curve = PchipInterpolator(self.bias, self.response)
+        curve = scipy.interpolate.PchipInterpolator(self.bias, self.response)
         ends = (self.response[[1, -1]] - self.response[[0, -2]]) / (self.bias[[1, -1]] - self.bias[[0, -2]])
         beyond = bias - inside
         return np.asarray(expit(curve(inside) + np.where(beyond < 0, ends[0], ends[1]) * beyond))
@@ -74,7 +74,9 @@ class Matching:
     def trace(self, p: Array) -> Array:
         """Return the mean trace of a neuron that is on with probability p; trace/p is held beyond the table."""
         at = np.clip(logit(np.clip(p, 1e-12, 1 - 1e-12)), self.response[0], self.response[-1])
-        return np.asarray(p * PchipInterpolator(self.response, self.mean_trace / expit(self.response))(at))
+        return np.asarray(
+            p * scipy.interpolate.PchipInterpolator(self.response, self.mean_trace / expit(self.response))(at)
+        )
 
 
 def recovery_of(synapse: Synapse, tau_syn: float) -> float | None:
@@ -142,7 +144,9 @@ def _matching_of(case: _Case) -> Matching:
     linear = linear_response(neuron, background, trace, u0=u0, alpha=alpha, bias=BIASES, delay=delay)
     middle = len(BIASES) // 2
     kappa = float(linear.kappa[middle, middle])
-    slope_of_trace = PchipInterpolator(linear.p, linear.mean_trace).derivative()(linear.p[middle])
+    slope_of_trace = scipy.interpolate.PchipInterpolator(linear.p, linear.mean_trace).derivative()(
+        linear.p[middle]
+    )
     law = pair_law(
         neuron, background, u0=u0, alpha=alpha, weight=[-PAIR_WEIGHT, PAIR_WEIGHT], tau_rec=tau_rec, delay=delay,
         teeth=synapse.teeth,
