@@ -86,7 +86,7 @@ def test_averaging_takes_away_the_noise_that_the_best_run_left(s1_calibration):
         rng = np.random.default_rng(seed)
 
         def sampler(translation, number, share):
-            return all_states(4)[rng.choice(16, size=(tuned.GROUPS, 25), p=law(translation))]
+            return list(all_states(4)[rng.choice(16, size=(tuned.GROUPS, 25), p=law(translation))])
 
         demand = tuned.Covariance(enumerated(machine), np.asarray(machine.weights) != 0)
         done = tuned.tune(start, demand, sampler, steps=8, tolerance=1e-3, averaged=averaged)
