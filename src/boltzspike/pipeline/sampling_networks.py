@@ -60,7 +60,8 @@ def sample_network(
     fewer = f"of fewer than all {network.n_units} units"
     require(len(clamped) < network.n_units, "clamp", fewer, len(clamped))
     longest = max(neuron.tau_refrac for neuron in network.neurons)
-    every = steps_of(longest if draw_every is None else draw_every, dt, "draw_every")
+    # whether dt divides every tau_refrac is for compile_program to say
+    every = max(round(longest / dt), 1) if draw_every is None else steps_of(draw_every, dt, "draw_every")
     run = functools.partial(
         run_network, network, duration, chains, dt, seed, engine, threads,
         record_named(record, every, network.n_units), burn_in=burn_in, clamp=clamped, initial=initial,
