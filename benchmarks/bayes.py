@@ -5,7 +5,7 @@ showed, so that they are as likely as evidence is. Errors are over all states of
 ``--seed`` draws others and leaves out those of the default seed, on which defaults were chosen: held-out queries.
 
 python benchmarks/bayes.py [--seed N] [--engine NAME] [--rule NAME] [--route NAME] [--duration MS] [--queries N]
-    [--compile-only NETWORK ...]
+    [--begun] [--compile-only NETWORK ...]
 """
 
 import argparse
@@ -16,6 +16,8 @@ import numpy as np
 import boltzspike as bs
 from boltzspike.errors import UnsupportedFeature
 from boltzspike.formats.bayes import from_pgmpy
+from boltzspike.pipeline import working_point
+from boltzspike.pipeline.translations import in_states
 
 CHOSEN_ON = 8
 """Seed of the evidence sets on which depth and bound were chosen."""
@@ -56,6 +58,13 @@ def off(result):
     return np.array([abs(sampled[v][s] - exact[v][s]) for v in sampled for s in sampled[v]])
 
 
+def begun(compiled, arguments):
+    """Return a start in states of the machine's working point, by short Gibbs sampling where units are many."""
+    point, rng = working_point(compiled.machine), np.random.default_rng(arguments.seed)
+    chosen = rng.choice(len(point.states), arguments.chains, p=point.probabilities)
+    return in_states(point.states[chosen], 100, rng)
+
+
 def spiking(arguments):
     print(
         f"{'network':18} {'queries':>7} {'units':>7} {'max |W|':>7} {'compiled':>9} {'mean':>6} {'largest':>7} "
@@ -74,7 +83,7 @@ def spiking(arguments):
                 warnings.simplefilter("ignore", bs.BoltzspikeWarning)
                 result = bs.sample(
                     compiled, duration=arguments.duration, chains=arguments.chains, rule=arguments.rule, seed=1,
-                    engine=arguments.engine,
+                    engine=arguments.engine, initial=begun(compiled, arguments) if arguments.begun else None,
                 )  # fmt: skip
             error = off(result)
             errors.append(error)
@@ -131,6 +140,11 @@ def main():
     parser.add_argument("--queries", type=int, default=6, help="evidence sets a network")
     parser.add_argument("--duration", type=float, default=2e4, help="biological ms per chain")
     parser.add_argument("--chains", type=int, default=64)
+    parser.add_argument(
+        "--begun",
+        action="store_true",
+        help="chains begin with the machine's law: is mixing the limit?",
+    )
     parser.add_argument("--compile-only", nargs="+", help="networks to compile without sampling")
     parser.add_argument("--routes", nargs="+", default=["monomials", "fitted", "assignments"])
     arguments = parser.parse_args()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from boltzspike.engines.numba.fast import FastRunner
+from boltzspike.engines.numba.row import ROW
 
 HERE = Path(__file__).parent / "cpp"
 FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-std=c++17", "-shared", "-fPIC"]
@@ -22,6 +23,7 @@ _TABLES = (
     "connections", "parameter_stride", "noise_stride", "renewal_length",
 )  # fmt: skip
 """The fields of ``Tables`` in the order of kernels.cpp."""
+_BLOCK = ("dynamics", "increments", "free_at", "generator", "arriving", "sources", "spiking")
 
 
 def compiled(source: str, *flags: str) -> ctypes.CDLL:
@@ -48,18 +50,18 @@ def native_runner(program: Any, *, layout: str | None = None) -> FastRunner:
     function = getattr(compiled("kernels.cpp", f"-DDEGREE={scaled.degree}"), f"{scaled.layout[:-1]}_lanes")
     function.restype = None
 
-    def kernel(steps, first_slot, slots, units, traces, tables, block, output):
-        assert not len(output.spike_step)
+    def kernel(first, last, steps, first_slot, slots, units, traces, tables, blocks, output):
+        assert not output.spike_step.size
         constants = _struct(**{name: getattr(tables, name) for name in _TABLES})
-        chains, draws = output.states.shape[:2]
-        state = _struct(
-            dynamics=block.dynamics, increments=block.increments, free_at=block.free_at, generator=block.generator,
-            arriving=block.arriving, sources=block.sources, spiking=block.spiking, states=output.states,
-            chains=chains, draws=draws, every=output.every, until_draw=output.until_draw,
-        )  # fmt: skip
-        numbers = (ctypes.c_int64(number) for number in (steps, first_slot, slots, units))
-        function(*numbers, ctypes.byref(constants), ctypes.byref(state))
-        return 0, 0
+        together = ROW if scaled.layout == "chains" else 1
+        numbers = [ctypes.c_int64(number) for number in (steps, first_slot, slots, units)]
+        for b in range(first, last):
+            states = output.states[b * together : (b + 1) * together]
+            state = _struct(
+                **{name: getattr(blocks, name)[b] for name in _BLOCK}, states=states, chains=len(states),
+                draws=states.shape[1], every=output.every, until_draw=output.until_draw,
+            )  # fmt: skip
+            function(*numbers, ctypes.byref(constants), ctypes.byref(state))
 
     runner.kernel = kernel
     return runner

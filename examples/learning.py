@@ -159,13 +159,16 @@ CHIPS = {
     "bits of a weight": ("weight_bits", (1, 2, 3, 4, 6)),
     "fixed pattern on the weights": ("weight_noise", (0.1, 0.2, 0.4, 0.8)),
     "fixed pattern on the biases": ("bias_noise", (0.1, 0.3, 0.6, 1.2)),
+    "share of spikes lost": ("spike_loss", (0.05, 0.1, 0.2, 0.4)),
+    "jitter of spikes, ms": ("spike_jitter", (1.0, 2.0, 4.0, 8.0)),
 }
+WAYS = {"as written": ORANGE, "trained on the chip": BLUE, "its biases alone": "#7a7f87"}
 
 
 def hardware(folder, quick):
     """Sweep imperfections of a chip: D_KL of LIF networks from machines of 5 units, written and trained on it."""
     calibration = bs.pipeline.with_network(bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background))
-    found, figure = {}, Figure(figsize=(10.5, 3.6), dpi=110, facecolor="white")
+    found, figure = {}, Figure(figsize=(14, 3.6), dpi=110, facecolor="white")
     chips = dict(list(CHIPS.items())[:1]) if quick else CHIPS
     for axis, (title, (name, values)) in zip(figure.subplots(1, len(CHIPS), sharey=True), chips.items()):
         rows = []
@@ -173,10 +176,10 @@ def hardware(folder, quick):
             both = [on_chip(calibration, seed, name, value, quick) for seed in range(1 if quick else 3)]
             rows.append(np.array(both))
             found[f"{title}, {value:g}"] = {
-                way: [float(np.mean(d)), float(np.std(d))] for way, d in zip(("written", "trained"), rows[-1].T)
+                way: [float(np.mean(d)), float(np.std(d))] for way, d in zip(WAYS, rows[-1].T)
             }
         rows = np.array(rows)  # values, seeds, ways
-        for way, (label, colour) in enumerate((("as written", ORANGE), ("trained on the chip", BLUE))):
+        for way, (label, colour) in enumerate(WAYS.items()):
             axis.plot(values[: len(rows)], rows[:, :, way], "o", ms=3, color=colour, alpha=0.5)
             axis.plot(values[: len(rows)], rows[:, :, way].mean(axis=1), "-", color=colour, label=label)
         axis.set(xlabel=title, yscale="log")
@@ -187,7 +190,7 @@ def hardware(folder, quick):
 
 
 def on_chip(calibration, seed, name, value, quick):
-    """Return D_KL, less its floor, of a random target written to a chip, and trained on it."""
+    """Return D_KL, less its floor, of a random target written to a chip, trained on it, and its biases alone."""
     rng = np.random.default_rng(seed)
     upper = np.triu(rng.normal(0, 1, (5, 5)), 1)
     target = bs.BoltzmannMachine(weights=upper + upper.T, biases=rng.normal(0, 1, 5))
@@ -201,10 +204,13 @@ def on_chip(calibration, seed, name, value, quick):
         epochs=2 if quick else 40, batch_size=len(data), chains=64, steps=100, learning_rate=(0.75, 0.1),
         average=0.9, optimizer="natural", measure_every=40, seed=seed,
     )  # fmt: skip
-    trained = bs.train(model, data, sampler=chains, settings=settings)
+    both = [
+        bs.train(model, data, sampler=chains, settings=dataclasses.replace(settings, parameters=parameters))
+        for parameters in ("all", "biases")
+    ]
     fresh = chains.start(model, chains=64, seed=seed)
     laws = []
-    for of, state in ((model, fresh), (trained.model, trained.sampler_state)):
+    for of, state in ((model, fresh), *((trained.model, trained.sampler_state) for trained in both)):
         for key in range(2):  # the first finds the working point
             translation = chains.translation(of, state["recent"])
             z, state = chains.draws(translation, state, 100 if quick else 2000, (seed, 10**6 + key, 1))

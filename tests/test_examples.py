@@ -120,7 +120,7 @@ def test_learning_writes_a_picture_and_its_numbers(task, tmp_path):
         assert min(numbers.values()) > 0
     elif task == "hardware":
         # a single bit a weight: no quick training brings the law to the target
-        written, _ = numbers["D_KL, mean and SD over targets"]["bits of a weight, 1"]["written"]
+        written, _ = numbers["D_KL, mean and SD over targets"]["bits of a weight, 1"]["as written"]
         assert written > 0.01
     else:
         # a variational energy lies above the exact one: of spikes up to their noise, here 3 standard errors

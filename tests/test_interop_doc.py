@@ -40,6 +40,7 @@ FEATURES = {
     "additive": {"synapse": bs.Synapse(plasticity="additive")},
     "tsodyks-markram": {"synapse": bs.Synapse(plasticity="tsodyks-markram", U=0.4, tau_rec=60.0, tau_fac=30.0)},
     "delays": {"delays": np.full((2, 2), 0.5)},
+    "jitter": {"synapse": bs.Synapse(jitter=0.5)},
     "parallel-synapses": {"synapse": bs.Synapse(plasticity="additive", teeth=5)},
     "sparse": {"weights": csr_array(BASE["weights"])},
     "clamp": {},

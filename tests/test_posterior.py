@@ -1,5 +1,7 @@
 import dataclasses
+import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +14,7 @@ from boltzspike.errors import ValidationError
 from boltzspike.report.answers import answer
 from boltzspike.report.trust import trust
 from boltzspike.samples import PackedStates
+from boltzspike.theory import elimination
 
 
 def boltzspike(*arguments):
@@ -144,6 +147,36 @@ def test_mixing_says_which_variable_never_changed(result):
     stuck = dataclasses.replace(result, samples=dataclasses.replace(result.samples, packed=PackedStates.of(z)))
     assert stuck.mixing().startswith("poor: ")
     assert "never changed" in stuck.mixing()
+
+
+def test_mixing_says_where_chains_do_not_agree(result):
+    z = result.samples.states.copy()
+    half = z.shape[0] // 2
+    drawn = np.random.default_rng(0).random(z.shape[:2])
+    k = result.machine.names.index("smoke=no") if "smoke=no" in result.machine.names else 0
+    z[..., k] = drawn < np.where(np.arange(len(z)) < half, 0.3, 0.7)[:, None]
+    apart = dataclasses.replace(result, samples=dataclasses.replace(result.samples, packed=PackedStates.of(z)))
+    assert re.match(r"(poor|doubtful): the chains do not agree on .* \(R-hat 1", apart.mixing())
+
+
+def test_the_joint_posterior_and_soft_evidence_are_to_be_had_from_the_shell(tmp_path):
+    bs.networks.asia().save(tmp_path / "asia.json")
+    of = {"dysp": "yes"}, {"xray": {"yes": 0.8, "no": 0.1}}
+    exact = elimination.posterior(bs.networks.asia(), of[0], likelihoods=of[1], joint=["lung", "bronc"]).joint
+    asked = ["sample", tmp_path / "asia.json", "--evidence", "dysp=yes", "--joint", "lung,bronc"]
+    quick = ["--engine", "gibbs", "--duration", "10s", "--chains", 32]
+    ran = boltzspike(*asked, "--likelihood", "xray=yes:0.8,no:0.1", *quick, "--json")
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout)["joint_posterior"]
+    assert [(row["lung"], row["bronc"]) for row in rows] == list(itertools.product(("yes", "no"), repeat=2))
+    assert [row["exact"] for row in rows] == pytest.approx(exact.ravel())
+    assert all(abs(row["difference"]) < 5 * row["error"] + 1e-3 for row in rows)
+    for option, value, message in [
+        ("--joint", "lung,lug", "joint: no variable named 'lug'; did you mean 'lung'?"),
+        ("--likelihood", "xray=yes", "likelihood: must be VARIABLE=STATE:NUMBER,..., got 'xray=yes'"),
+    ]:
+        ran = boltzspike(*asked[:2], option, value)
+        assert (ran.returncode, ran.stderr.strip()) == (2, f"error: {message}")
 
 
 def test_the_command_prints_the_posterior_of_every_variable(tmp_path):

@@ -117,6 +117,27 @@ def test_load_and_store_take_any_offset_and_touch_eight_lanes():
         assert np.array_equal(target, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.float32])
+def test_an_element_is_read_and_put(dtype):
+    @numba.njit
+    def swap(x, i, j):
+        first = simd.element(x, i)
+        simd.put(x, i, simd.element(x, j))
+        simd.put(x, j, first)
+
+    x = np.arange(5).astype(dtype)
+    swap(x, 1, 4)
+    assert np.array_equal(x, np.array([0, 4, 2, 3, 1], dtype=dtype))
+
+
+def test_an_index_does_not_count_from_the_end():
+    @numba.njit
+    def before(x):
+        return simd.element(x[2:], -1)
+
+    assert before(np.arange(5.0)) == 1.0
+
+
 def test_broadcast_fills_every_lane():
     @numba.njit
     def fill(value, out):

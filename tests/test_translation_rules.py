@@ -1,6 +1,7 @@
 """The rules against exact enumeration, and their bookkeeping."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 import boltzspike as bs
 from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFeature, ValidationError
 from boltzspike.pipeline import with_network, working_point
-from boltzspike.theory.exact import exact_moments
+from boltzspike.theory.exact import all_states, exact_joint, exact_moments
 from boltzspike.translation import budget, learned, matched, teaching, tuned
+from boltzspike.translation.conditionals import Conditionals
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 
@@ -68,6 +70,36 @@ def test_tuning_without_fill_keeps_the_couplings_of_the_target(s1_calibration):
     machine = chain(4, 2.0)
     translation = bs.tune(machine, calibration=s1_calibration, fill=False, duration=4000, steps=3)
     assert np.array_equal(np.asarray(translation.effective_weights) != 0, np.asarray(machine.weights) != 0)
+
+
+def test_averaging_takes_away_the_noise_that_the_best_run_left(s1_calibration):
+    """In place of a network its parameters' own law, 400 draws a run: D_KL is exact, and falls as 1/runs."""
+    machine = gaussian_machine(4, n=4)
+    start, p = bs.translate(machine, s1_calibration, rule="psp"), exact_joint(machine)
+    start = dataclasses.replace(start, effective_biases=np.asarray(start.effective_biases) + 0.5)
+
+    def law(translation):
+        weights, biases = translation.effective_weights, translation.effective_biases
+        return exact_joint(bs.BoltzmannMachine(weights=np.asarray(weights), biases=np.asarray(biases)))
+
+    def left(averaged, seed):
+        rng = np.random.default_rng(seed)
+
+        def sampler(translation, number, share):
+            z = all_states(4)[rng.choice(16, size=(tuned.GROUPS, 25), p=law(translation))].astype(float)
+            both = np.einsum("gdk,gdj->gkj", z, z) / 25
+            return tuned.Moments(marginals=np.diagonal(both, axis1=1, axis2=2), pairs=both)
+
+        point = enumerated(machine)
+        done = tuned.tune(start, point, sampler, fill=False, steps=8, tolerance=1e-3, averaged=averaged)
+        assert ("averaged over 15 more" in done.notes[-1]) == (averaged > 0)
+        q = law(done)
+        return float(np.sum(p * np.log(p / q)))
+
+    plain, mean = (np.mean([left(averaged, seed) for seed in range(20)]) for averaged in (0, 15))
+    # ten parameters over 400 draws of one run leave 10/800 = .0125, over those of 16 runs .0008
+    assert plain > 0.005
+    assert mean < plain / 4
 
 
 def test_an_rbm_stays_bipartite_when_tuned(rng, s1_calibration):
@@ -133,7 +165,7 @@ def test_a_learned_rule_is_found_again_from_networks_that_follow_it(rng):
     """Examples made by a known rule, W' = .8 W and b' = b + .3 m, give back its coefficients."""
     examples = []
     for number in range(40):
-        machine = teaching.random_machine(list(teaching.FAMILIES)[number % 7], rng)
+        machine = teaching.random_machine(list(teaching.FAMILIES)[number % len(teaching.FAMILIES)], rng)
         point = enumerated(machine)
         biases = np.asarray(machine.biases) + 0.3 * (2 * point.marginals() - 1)
         example = teaching.Example.of("any", 0.8 * np.asarray(machine.weights), biases, point.probabilities)
@@ -167,7 +199,9 @@ def test_a_network_calibration_improves_on_the_psp_rule_and_comes_back_from_a_fi
 
 
 def test_too_few_networks_are_refused(s1_calibration):
-    with pytest.raises(CalibrationError, match="too few for 25 features; simulate more networks"):
+    with pytest.raises(
+        CalibrationError, match=f"too few for {len(learned.FEATURES)} features; simulate more networks"
+    ):
         bs.calibrate_network(s1_calibration, networks=3, duration=64 * 300)
 
 
@@ -194,20 +228,49 @@ def test_a_rule_with_other_features_is_refused(s1_calibration):
         bs.translate(gaussian_machine(1), dataclasses.replace(known, network=network), rule="learned")
 
 
+def test_an_example_is_described_with_the_couplings_of_its_network_alone():
+    """Of a chain whose ends its samples show coupled: what is handed to the two couplings teaches, no third."""
+    machine, handed = gaussian_machine(5, n=3), chain(3, 1.0)
+    point = enumerated(machine)
+    example = teaching.Example.of("any", np.asarray(handed.weights), np.zeros(3), point.probabilities)
+    found, wanted = enumerated(example.machine), point.states.astype(float)
+    assert example.used.shape == (5,)
+    assert np.array_equal(np.asarray(example.machine.weights) != 0, np.asarray(handed.weights) != 0)
+    assert found.marginals() == pytest.approx(point.marginals(), abs=1e-7)
+    for k, j, holds in ((0, 1, True), (1, 2, True), (0, 2, False)):
+        pair = wanted[:, k] * wanted[:, j]
+        assert (abs(found.probabilities @ pair - point.probabilities @ pair) < 1e-7) == holds
+
+
+def test_a_unit_that_only_follows_another_has_no_share_of_its_own():
+    weights = np.array([[0.0, 40.0, 0.0], [40.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    machine = bs.BoltzmannMachine(weights=weights, biases=[-20.0, -20.0, 0.5])
+    point = enumerated(machine)
+    undecided = point.undecided(machine)
+    assert undecided.share == pytest.approx([0.0, 0.0, 1.0], abs=1e-6)
+    assert undecided.variance == pytest.approx([0.25, 0.25, 1 / (2 + 2 * np.cosh(0.5))], abs=1e-6)
+
+
 def test_averages_while_undecided_are_those_of_the_definition():
     machine = gaussian_machine(5, n=3)
     point = enumerated(machine)
     undecided = point.undecided(machine)
     weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
-    total = neighbour = field = 0.0
+    total = neighbour = field = alive = square = 0.0
     for z, probability in zip(point.states, point.probabilities):
         u = biases[0] + weights[0] @ z
         weight = probability / (1 + np.exp(-u)) / (1 + np.exp(u))
         total += weight
         neighbour += weight * z[2]
         field += weight * u
+        of_neighbour = biases[2] + weights[2] @ z
+        variance = 1 / (1 + np.exp(-of_neighbour)) / (1 + np.exp(of_neighbour))
+        alive += weight * variance
+        square += weight * variance**2
     assert undecided.neighbours[0, 2] == pytest.approx(neighbour / total)
     assert undecided.field[0] == pytest.approx(field / total)
+    assert undecided.alive[0, 2] == pytest.approx(alive / total)
+    assert undecided.alive_square[0, 2] == pytest.approx(square / total)
 
 
 def test_samples_and_enumeration_give_one_working_point(rng):
@@ -339,3 +402,109 @@ def test_the_working_point_of_an_rbm_has_all_modes_that_chains_do_not_leave():
     assert 0.05 < exact.marginals[0] < 0.95
     # 4 standard errors of independent samples; chains begin in one mode and stay
     np.testing.assert_allclose(point.marginals(), exact.marginals, atol=4 * 0.5 / np.sqrt(len(point.states)))
+
+
+def shifted(machine, by):
+    """Return the machine with its parameters moved at random, and by how much, as one vector."""
+    rng = np.random.default_rng(5)
+    n = machine.n_units
+    upper = np.triu(rng.normal(0, by, (n, n)), 1) * (np.asarray(machine.weights) != 0)
+    biases = rng.normal(0, by, n)
+    moved = bs.BoltzmannMachine(
+        weights=np.asarray(machine.weights) + upper + upper.T, biases=np.asarray(machine.biases) + biases
+    )
+    return moved, upper, biases
+
+
+def drawn(machine, number):
+    """Return groups of independent states of the exact law, free of a chain."""
+    point = enumerated(machine)
+    rng = np.random.default_rng(6)
+    return [point.states[rng.choice(len(point.states), number, p=point.probabilities)] for _ in range(16)]
+
+
+def test_conditionals_tell_how_far_the_parameters_of_a_machine_are_off():
+    target = gaussian_machine(3, n=4)
+    other, upper, biases = shifted(target, 0.05)
+    demand = Conditionals(target, np.asarray(target.weights) != 0)
+    steps = demand.directions(drawn(other, 200_000))[1]
+    error = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
+    assert np.all(np.abs(steps.mean(axis=0) + demand.vector(biases, upper)) < 4 * error + 0.005)
+    assert np.abs(upper).max() > 10 * error.max()
+
+
+def test_the_error_of_conditionals_is_the_sum_of_their_divergences():
+    target = gaussian_machine(3, n=4)
+    other, *_ = shifted(target, 0.1)
+    point = enumerated(other)
+    z = point.states.astype(float)
+    p, q = (1 / (1 + np.exp(-(z @ np.asarray(m.weights) + m.biases))) for m in (target, other))
+    exact = point.probabilities @ (q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))).sum(axis=1)
+    demand = Conditionals(target, np.asarray(target.weights) != 0)
+    value, error = tuned._divergence(*demand.directions(drawn(other, 20_000)))
+    assert error < exact / 10
+    assert value == pytest.approx(exact, abs=3 * error, rel=0.1)
+    value, error = tuned._divergence(*demand.directions(drawn(target, 20_000)))
+    assert abs(value) < 3 * error
+
+
+def test_large_systems_are_solved_as_small_ones_are(monkeypatch):
+    target = gaussian_machine(3, n=4)
+    demand, groups = Conditionals(target, np.asarray(target.weights) != 0), drawn(gaussian_machine(4, n=4), 500)
+    small = demand.directions(groups)[1]
+    monkeypatch.setattr(tuned, "DENSE", 0)
+    assert demand.directions(groups)[1] == pytest.approx(small, rel=0.1, abs=0.05)
+
+
+@pytest.mark.parametrize("machine", [gaussian_machine(102), chain(5, 4.0)], ids=["N(0, 1)", "chain of 4"])
+def test_a_network_tuned_to_conditionals_samples_the_target(machine, s1_calibration):
+    options = {"calibration": s1_calibration, "duration": 4e4, "seed": 3}
+    plain = bs.sample(machine, rule="psp", **options).kl_divergence()
+    untuned = bs.sample(machine, **options).kl_divergence()
+    result = bs.sample(machine, rule="conditionals", **options)
+    tuned_to = result.kl_divergence()
+    assert tuned_to.bias + 2 * tuned_to.error < min(plain.bias / 30, untuned.bias / 2)
+    assert result.translation.predicted_error is None  # conditionals don't tell the D_KL of the joint law
+    assert "D_KL of the conditionals" in result.translation.notes[-1]
+
+
+def test_a_strong_pair_finds_its_way_through_a_curved_valley(s1_calibration):
+    pair = bs.BoltzmannMachine(weights=[[0, 7.0], [7.0, 0]], biases=[-6.2, -2.2])
+    translation = bs.tune(
+        pair, to="conditionals", calibration=s1_calibration, duration=4e4, steps=24, tolerance=1e-4
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BoltzspikeWarning)
+        before, after = (
+            bs.sample(pair, calibration=s1_calibration, rule=rule, duration=4e4, seed=4)
+            for rule in (None, translation)
+        )
+    assert after.kl_divergence().bias < before.kl_divergence().bias / 4
+
+
+def test_couplings_are_filled_only_while_they_are_few():
+    star = np.zeros((50, 50))
+    star[0, 1:] = star[1:, 0] = 1.0
+    machine = bs.BoltzmannMachine(weights=star, biases=np.zeros(50))
+    counts = [np.count_nonzero(tuned.coupled_pairs(machine, fill=fill)) for fill in (None, True, False)]
+    assert counts == [98, 50 * 49, 98]
+    small = bs.BoltzmannMachine(weights=star[:5, :5], biases=np.zeros(5))
+    assert np.count_nonzero(tuned.coupled_pairs(small, fill=None)) == 20
+
+
+def test_what_tuning_leaves_is_warned_of(s1_calibration):
+    start = bs.translate(gaussian_machine(8), s1_calibration, rule="psp")
+    translation = bs.tune(start.machine, start=start, duration=4000, steps=1)
+    assert "tuning left a D_KL of" in translation.warnings[0]
+
+
+def test_tuning_to_what_is_unknown_is_an_error(s1_calibration):
+    with pytest.raises(
+        ValidationError, match="to: must be one of conditionals, moments, got 'conditional'.*'conditionals'"
+    ):
+        bs.tune(gaussian_machine(1, n=3), to="conditional")
+    with pytest.raises(UnsupportedFeature, match="'conditionals' tunes the machine under the evidence"):
+        bs.sample(
+            gaussian_machine(1, n=3), calibration=s1_calibration, rule="conditionals", clamp={0: 1}, duration=100,
+            clamping="spikes",
+        )  # fmt: skip

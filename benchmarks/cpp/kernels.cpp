@@ -146,9 +146,10 @@ void run(int64_t steps, int64_t slot, int64_t slots, int rows, const Tables &t, 
     int64_t draw = 0, until_draw = b.until_draw;
     for (int step = 0; step < steps; ++step) {
         int count = step_rows(t, b, generator, rows, _mm256_set1_epi32(step), relaxation);
+        int64_t oldest = slot + 1 < slots ? slot + 1 : 0;
+        arrivals(oldest);
         b.arriving[slot] = spikes(step, count, slot);
-        slot = slot + 1 < slots ? slot + 1 : 0;
-        arrivals(slot);
+        slot = oldest;
         if (--until_draw == 0) {
             keep(step, draw++);
             until_draw = b.every;
@@ -221,7 +222,8 @@ extern "C" void unit_lanes(int64_t steps, int64_t first_slot, int64_t slots, int
     auto arrivals = [&](int64_t slot) {
         int entry = int(slot * units), last = entry + b.arriving[slot];
         for (; entry + 4 <= last; entry += 4) deliver<4>(t, b, rows, entry);
-        for (; entry < last; ++entry) deliver<1>(t, b, rows, entry);
+        if (entry + 2 <= last) deliver<2>(t, b, rows, entry), entry += 2;
+        if (entry < last) deliver<1>(t, b, rows, entry);
     };
     auto keep = [&](int step, int64_t draw) {
         for (int unit = 0; unit < units; ++unit) b.states[draw * units + unit] = b.free_at[unit] > step;

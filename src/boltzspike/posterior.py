@@ -89,6 +89,7 @@ class PosteriorResult(Result):
 
         NaN, with a warning, if in no draw all of them showed a state.
         """
+        self.bayesian_network.require_variables(variables, "joint_posterior")
         indices = [self.bayesian_network.index(name) for name in variables]
         shape = [self.bayesian_network.cardinalities[k] for k in indices]
         require(math.prod(shape) <= 2**20, "joint_posterior", "of at most 2^20 states", shape)
@@ -98,13 +99,39 @@ class PosteriorResult(Result):
             warnings.warn(f"joint_posterior({', '.join(variables)}): {why}", BoltzspikeWarning, stacklevel=2)
         return p.reshape(shape), error.reshape(shape)
 
+    def exact_joint_posterior(self, variables: Sequence[str]) -> Array | None:
+        """Return the exact joint posterior of some variables, one axis each; ``None`` where it is out of reach."""
+        exact = self._eliminated(variables)
+        return None if exact is None else exact.joint
+
+    def joint_rows(self, variables: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the joint posterior as a table, a row for each joint state: ``pandas.DataFrame(rows)``.
+
+        Columns: the variables; sampled, error, exact, difference (sampled - exact); NaN where there is none.
+        """
+        p, error = self.joint_posterior(variables)
+        exact = self.exact_joint_posterior(variables)
+        exact = np.full(p.shape, np.nan) if exact is None else exact
+        states = [self.bayesian_network.states[self.bayesian_network.index(name)] for name in variables]
+        return [
+            {
+                **{name: of[s] for name, of, s in zip(variables, states, at)},
+                "sampled": float(p[at]), "error": float(error[at]), "exact": float(exact[at]),
+                "difference": float(p[at] - exact[at]),
+            }
+            for at in np.ndindex(*p.shape)
+        ]  # fmt: skip
+
     @cached_property
     def _exact(self) -> elimination.Posterior | None:
+        return self._eliminated(())
+
+    def _eliminated(self, joint: Sequence[str]) -> elimination.Posterior | None:
         compiled = self.compiled
         evidence = {compiled.network.names[k]: s for k, s in compiled.evidence.items()}
         likelihoods = {compiled.network.names[k]: table for k, table in compiled.likelihoods.items()}
         try:
-            return elimination.posterior(compiled.network, evidence, likelihoods=likelihoods)
+            return elimination.posterior(compiled.network, evidence, likelihoods=likelihoods, joint=joint)
         except UnsupportedFeature:
             return None
 
@@ -143,7 +170,16 @@ class PosteriorResult(Result):
             return "every variable follows from the evidence"
         if missing := [name for name in sizes if name in self.unsampled]:
             return f"poor: {', '.join(missing)} showed no state in any draw"
-        return mixing_of(sizes)
+        return mixing_of(sizes, self._r_hat(tuple(sizes)))
+
+    def _r_hat(self, variables: Sequence[str]) -> dict[str, float]:
+        """Return for each variable the largest split R-hat of its states; NaN of single chains."""
+        found = {}
+        for name in variables:
+            k = self.bayesian_network.index(name)
+            shown = self.decoded[..., k, None] == self._possible(name)
+            found[name] = diagnostics.r_hat(shown)
+        return found
 
     def _possible(self, name: str) -> Array:
         return self.compiled.simplified.allowed[self.bayesian_network.index(name)]
@@ -177,10 +213,15 @@ class PosteriorResult(Result):
         return p, np.sqrt(blocks / (blocks - 1) * np.sum(residual**2, axis=0)) / total
 
 
-def mixing_of(sizes: Mapping[str, float]) -> str:
-    """Return a sentence on effective sample sizes, by name: whether they are enough for errors to be believed.
+def mixing_of(sizes: Mapping[str, float], r_hat: Mapping[str, float]) -> str:
+    """Return a sentence on whether chains moved enough for errors to be believed.
 
-    0 and NaN are those of what never changed.
+    Parameters
+    ----------
+    sizes
+        Effective sample sizes by name; 0 and NaN are those of what never changed.
+    r_hat
+        Split R-hat by name; NaN where a single chain tells nothing.
     """
     if stuck := [name for name, size in sizes.items() if not size > 0]:
         return f"poor: {', '.join(stuck)} never changed; sample longer, or take more chains"
@@ -189,5 +230,12 @@ def mixing_of(sizes: Mapping[str, float]) -> str:
         return (
             f"poor: {worst} has only {sizes[worst]:.0f} effective samples; "
             "its posterior may be off by more than its error; sample longer, or take more chains"
+        )
+    apart = max(r_hat, key=lambda name: np.nan_to_num(r_hat[name]))
+    if r_hat[apart] > diagnostics.GOOD_R_HAT:
+        level = "poor" if r_hat[apart] > diagnostics.POOR_R_HAT else "doubtful"
+        return (
+            f"{level}: the chains do not agree on {apart} (R-hat {r_hat[apart]:.3g}); "
+            "its posterior may be off by more than its error; sample longer"
         )
     return f"good: at least {sizes[worst]:.0f} effective samples ({worst})"

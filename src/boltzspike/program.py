@@ -4,7 +4,8 @@ The grid defines what every engine must do in step i, which leads from time i dt
 
 1. *Arrivals.* Background events of the step, and the spikes emitted d + 1 steps before, d the delay of their
    synapse in steps, raise the synaptic variables at time i dt. A spike is stamped with the end of its step, so a
-   target feels it d steps after its stamp. How much it adds was settled when it was emitted, by the intervals
+   target feels it d steps after its stamp; with jitter each spike is late by a number of steps more, drawn when
+   it is emitted. How much it adds was settled when it was emitted, by the intervals
    between the spikes of its source (``boltzspike.model.synapse``).
 2. *Membrane.* A free neuron's potential follows its equation exactly for one step, with the synaptic
    variables at their mean over the step (they follow their own equation exactly within it).
@@ -66,7 +67,7 @@ class Program:
     refractory_steps: Array
     """Shape (n,), int64; the mean where ``refractory_law`` draws them."""
     delay_steps: int
-    """The longest delay."""
+    """The longest delay, jitter aside."""
     c_m: Array
     g_l: Array
     v_rest: Array
@@ -86,6 +87,8 @@ class Program:
     """Shape (n, s), uS or nA, the sign says which synapse."""
     clamp: Array
     """Shape (n,), int8: 0 never spikes, 1 spikes at every chance, -1 free; ``courses`` may change it."""
+    jitter_steps: int = 0
+    """The longest that a spike is late by chance."""
     delays: Array | None = None
     """Delay of each synapse in steps, int64: (n, n), for CSR weights (entries,). None: all ``delay_steps``."""
     U: float = 1.0
@@ -122,6 +125,11 @@ class Program:
     def renewing(self) -> bool:
         """Whether a spike renews the trace of its synapse (else adds to it)."""
         return "renewing" in self.features
+
+    @property
+    def slots(self) -> int:
+        """Number of steps whose spikes are kept until the last of them has arrived."""
+        return self.delay_steps + self.jitter_steps + 1
 
     @property
     def recovers_from_one_spike(self) -> bool:
@@ -271,6 +279,7 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
     if synapse.teeth is not None:
         _check_teeth(network, dt)
         longest += int(refractory.max(initial=0))
+    jitter = _jitter(synapse.jitter, dt)
     law = refractory_law(neurons, refractory, dt)
     used = {
         "conductance": conductance,
@@ -280,6 +289,7 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
         "clamp": bool(clamp),
         "sparse": is_sparse(network.weights),
         "delays": delays is not None,
+        "jitter": jitter > 0,
         "parallel-synapses": synapse.teeth is not None,
         "random-refractory": law is not None,
         "shared-background": pool is not None and pool.drawn > 0,
@@ -289,12 +299,13 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
         "varying-bias": courses is not None and bool(courses.current.any()),
         "varying-clamp": courses is not None and bool(np.any(courses.clamp != held)),
     }
-    return Program(
+    program = Program(
         names=tuple(network.names or ()),
         dt=float(dt),
         features=frozenset(name for name, use in used.items() if use),
         refractory_steps=frozen(refractory),
         delay_steps=longest,
+        jitter_steps=jitter,
         c_m=gather("c_m"),
         g_l=gather("g_l"),
         v_rest=gather("v_rest"),
@@ -318,6 +329,13 @@ def compile_program(network: SpikingNetwork, *, dt: float = 0.1, clamp: dict[int
         pool=pool,
         courses=courses,
     )
+    allowed = f"shorter than the shortest refractory period, {program.shortest_refractory * dt:g} ms"
+    require(jitter < program.shortest_refractory, "Synapse.jitter", allowed, synapse.jitter)
+    return program
+
+
+def _jitter(time: float, dt: float) -> int:
+    return steps_of(time, dt, "Synapse.jitter") if time > 0 else 0
 
 
 def _check_resolution(network: SpikingNetwork, dt: float, rates: Array, courses: Courses | None) -> None:

@@ -180,6 +180,37 @@ def store(typingctx, array, index, value):
     return types.void(array, types.int64, value), emit
 
 
+def _is_flat(array: types.Type, index: types.Type) -> bool:
+    return isinstance(array, types.Array) and array.ndim == 1 and isinstance(index, types.Integer)
+
+
+@intrinsic(prefer_literal=False)
+def element(typingctx, array, index):
+    """Return ``array[index]`` of a flat array, which an index below 0 does not count from the end."""
+    if not _is_flat(array, index):
+        return None
+
+    def emit(context, builder, sig, args):
+        address = _address(context, builder, sig.args[0], *args)
+        return context.unpack_value(builder, sig.return_type, address)
+
+    return array.dtype(array, types.int64), emit
+
+
+@intrinsic(prefer_literal=False)
+def put(typingctx, array, index, value):
+    """Do ``array[index] = value``, as ``element`` reads."""
+    if not _is_flat(array, index) or not isinstance(value, types.Number):
+        return None
+
+    def emit(context, builder, sig, args):
+        address = _address(context, builder, sig.args[0], *args[:2])
+        context.pack_value(builder, sig.args[0].dtype, args[2], address)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, array.dtype), emit
+
+
 @intrinsic(prefer_literal=False)
 def broadcast(typingctx, scalar):
     """Return a vector with a float32 or int32 in every lane."""

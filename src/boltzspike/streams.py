@@ -20,7 +20,7 @@ _WEYL_0 = np.uint64(0x9E3779B9)
 _WEYL_1 = np.uint64(0xBB67AE85)
 
 SOURCES_PER_CALL = 4
-REFRACTORY_BLOCK, POOL_BLOCK = 0xFFFE, 0xFFFD
+REFRACTORY_BLOCK, POOL_BLOCK, JITTER_BLOCK = 0xFFFE, 0xFFFD, 0xFFFC
 """Blocks of sources, in the second word of the counter, that stand for other random numbers than private noise."""
 
 
@@ -58,6 +58,12 @@ def words(seed: int, chains: np.ndarray, units: np.ndarray, step: int, sources: 
 def refractory_words(seed: int, chains: np.ndarray, units: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
     """Return the 32-bit word, as uint64, that draws the refractory period after each spike; arrays broadcast."""
     return _block_words(seed, chains, units, steps, REFRACTORY_BLOCK)[0]
+
+
+def jitter(seed: int, chains: np.ndarray, units: np.ndarray, steps: np.ndarray | int, longest: int) -> np.ndarray:
+    """Return by how many steps spikes of these steps are late, uniform in 0 .. ``longest``; arrays broadcast."""
+    words = _block_words(seed, chains, units, steps, JITTER_BLOCK)[0]
+    return (words * np.uint64(longest + 1) >> _SHIFT).astype(np.int64)
 
 
 def pool_words(seed: int, chains: np.ndarray, sources: int, step: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ HOW = ("engine", "rule", "seed", "chains", "duration_ms", "sampled_ms", "record"
 SHOWN = 20
 
 
-def summary(result: Any, *, settle: float = 0.0) -> dict[str, Any]:
+def summary(result: Any, *, settle: float = 0.0, joint: Sequence[str] = ()) -> dict[str, Any]:
     """Return a ``Result`` in JSON's types; what was not recorded, or is out of reach, is null, and why is said.
 
     Where the evidence changed, all that compares with one target is null, and ``episodes`` holds the summary of
@@ -25,10 +26,11 @@ def summary(result: Any, *, settle: float = 0.0) -> dict[str, Any]:
     ----
     units, marginals, marginals_error, exact_marginals, clamp, d_kl, verdict, convergence, efficiency, speed,
     configuration, missing; of a Bayesian network posterior, posterior_error and exact_posterior too. The states
-    of a variable that was not sampled are null, and ``missing`` says why (``"posterior['name']"``).
+    of a variable that was not sampled are null, and ``missing`` says why (``"posterior['name']"``). With
+    ``joint``, variables of a Bayesian network, also joint_posterior: the rows of ``joint_rows``.
     """
     if "evidence_course" in result.configuration and "stretch_ms" not in result.configuration:
-        return _of_episodes(result, settle)
+        return _of_episodes(result, settle, joint)
     missing: dict[str, str] = {}
 
     def had(name: str, of: Any) -> Any:
@@ -64,10 +66,12 @@ def summary(result: Any, *, settle: float = 0.0) -> dict[str, Any]:
         if known["posterior"] is not None:
             missing |= {f"posterior[{name!r}]": why for name, why in result.unsampled.items()}
             known |= {name: plain(known[name]) for name in ("posterior", "posterior_error")}
+        if joint:
+            known["joint_posterior"] = had("joint_posterior", lambda: plain(result.joint_rows(joint)))
     return known | {"missing": missing}
 
 
-def _of_episodes(result: Any, settle: float) -> dict[str, Any]:
+def _of_episodes(result: Any, settle: float, joint: Sequence[str]) -> dict[str, Any]:
     why = "the evidence changed during this run: episodes holds each stretch of it"
     compared = ["exact_marginals", "marginals", "marginals_error", "d_kl", "verdict", "convergence", "efficiency"]
     if hasattr(result, "posterior"):
@@ -75,7 +79,7 @@ def _of_episodes(result: Any, settle: float) -> dict[str, Any]:
     missing, parts = dict.fromkeys(compared, why), None
     try:
         parts = [
-            {"start_ms": start, "stop_ms": stop, **summary(part)}
+            {"start_ms": start, "stop_ms": stop, **summary(part, joint=joint)}
             for start, stop, part in result.episodes(settle=settle)
         ]
     except ValidationError as error:  # one is shorter than settle, or no states were recorded

@@ -198,7 +198,8 @@ def test_samples_that_depend_on_threads_or_chains_are_declared_to(engine):
 
 @pytest.mark.parametrize("engine", KEYED)
 @pytest.mark.parametrize("n", [4, 60])
-def test_the_samples_do_not_depend_on_threads_or_the_number_of_chains(engine, n):
+def test_the_samples_do_not_depend_on_threads_or_the_number_of_chains(engine, n, monkeypatch):
+    monkeypatch.setattr("boltzspike.engines.numba.fast._WORTH_THREADS", 0)
     network = coupled(S1, n=n, scale=0.002 / np.sqrt(n))
     record = Record(states_every=10)
     assert get_engine(engine).chain_keyed

@@ -76,6 +76,8 @@ DELAYS = 0.1 * np.random.default_rng(4).integers(1, 40, (5, 5))
     [
         {"synapse": SHORT_TERM},
         {"synapse": bs.Synapse(plasticity="tsodyks-markram", U=0.7, tau_rec=30.0)},
+        {"synapse": bs.Synapse(jitter=3.0, delay=0.5)},
+        {"delays": DELAYS, "synapse": dataclasses.replace(SHORT_TERM, jitter=1.0)},
         {"sparse": True},
         {"delays": DELAYS},
         {"delays": DELAYS, "sparse": True, "synapse": SHORT_TERM},
@@ -102,7 +104,7 @@ def test_the_exact_path_emits_the_reference_spikes_whatever_the_network_has(chan
     assert_same_spikes(compile_program(bs.SpikingNetwork(**(values | changes))))
 
 
-@pytest.mark.parametrize("synapse", [bs.Synapse(), bs.Synapse(delay=2.0), SHORT_TERM])
+@pytest.mark.parametrize("synapse", [bs.Synapse(), bs.Synapse(delay=2.0), bs.Synapse(jitter=2.0), SHORT_TERM])
 @pytest.mark.parametrize("kernel", ["exponential", "alpha"])
 def test_the_exact_path_starts_where_the_reference_does(synapse, kernel):
     weights = np.random.default_rng(5).normal(size=(5, 5)) * 0.01

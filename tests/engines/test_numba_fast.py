@@ -9,7 +9,7 @@ from boltzspike.engines.numba.exact import ExactRunner
 from boltzspike.engines.numba.fast import FastRunner, unsupported
 from boltzspike.engines.numba.noise import LAWS, background_noise, cumulant, eight_point
 from boltzspike.engines.numba.row import FIELDS, ROW, V
-from boltzspike.engines.numba.scaled import relaxation
+from boltzspike.engines.numba.scaled import aligned, relaxation
 from boltzspike.model.background import PoissonBackground
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.presets import S1, S2, S5a
@@ -368,3 +368,14 @@ def test_membrane_polynomial_keeps_its_error(interval):
     exact = -np.expm1(-x) / x
     assert np.all(np.abs(np.polynomial.polynomial.polyval(x, polynomial) / exact - 1) <= error * 1.01)
     assert error <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float32, np.int64])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 2), (3, 16), (5, 33)])
+def test_no_two_blocks_share_a_cache_line(shape, dtype):
+    rows = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+    copy = aligned(rows)
+    assert np.array_equal(copy[:, : shape[1]], rows)
+    assert copy.flags.c_contiguous
+    assert copy.ctypes.data % 64 == 0
+    assert copy.strides[0] % 64 == 0

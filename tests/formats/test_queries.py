@@ -19,6 +19,13 @@ def test_a_query_without_evidence_can_stand_in_a_file_of_one_column():
     assert [given for _, given in parse_queries('dysp\nyes\n""\n', "q", NAMES)] == [{"dysp": "yes"}, {}]
 
 
+def test_likelihoods_of_states_are_soft_evidence():
+    text = '[{"dysp": {"yes": 0.8, "no": 1}}]'
+    assert parse_queries(text, "q.json", NAMES) == [("q.json, query 1", {"dysp": {"yes": 0.8, "no": 1.0}})]
+    with pytest.raises(ValidationError, match=r"q.json, query 1: 'dysp', 'yes': must be a likelihood.*got '-1'"):
+        parse_queries('[{"dysp": {"yes": -1}}]', "q.json", NAMES)
+
+
 def test_json_objects_say_the_same_and_numbers_are_names_of_states():
     text = '[{"dysp": "yes", "age": 1, "xray": null}, {"age": 0.50}, {}]'
     assert parse_queries(text, "q.json", NAMES) == [
@@ -42,7 +49,7 @@ def test_json_objects_say_the_same_and_numbers_are_names_of_states():
         ("[" * 100_000, "q: .* nested too deeply"),
         ('{"dysp": "yes"}', "q: must be a list of objects"),
         ('[{"dysp": "yes"}, ["no"]]', "q, query 2: must be an object"),
-        ('[{"dysp": true}]', "q, query 1: 'dysp' must be the name of a state, or null, got True"),
+        ('[{"dysp": true}]', "q, query 1: 'dysp' must be the name of a state, or null, or an object, .*got True"),
         ('[{"dysp": ["yes"]}]', "q, query 1: 'dysp' must be the name of a state"),
         ('[{"xry": "no"}]', "q, query 1: no variable named 'xry'"),
         ('[{"dysp": "no", "dysp": "yes"}]', "q: in one query 'dysp' must be given once, got twice"),

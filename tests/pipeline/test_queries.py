@@ -79,6 +79,23 @@ def test_the_table_and_its_errors_are_those_of_the_answers(asked):
     assert known["largest_error"] == max(off)
 
 
+def test_a_query_may_hold_soft_evidence():
+    network, soft = bs.networks.asia(), {"xray": {"yes": 0.8, "no": 0.1}}
+    (answer,) = bs.sample_queries(
+        network, [{"dysp": "yes", **soft}], duration=1e4, chains=64, engine="gibbs"
+    ).answers
+    # Bayes' rule, with the likelihood of what was seen of the x-ray as one more table
+    of = {s: by_enumeration(network, {"dysp": "yes", "xray": s}) for s in ("yes", "no")}
+    seen = by_enumeration(network, {"dysp": "yes"})["xray"]
+    weight = {s: seen[s] * soft["xray"][s] for s in of}
+    exact = sum(weight[s] * of[s]["lung"]["yes"] for s in of) / sum(weight.values())
+    assert answer.exact["lung"]["yes"] == pytest.approx(exact)
+    assert abs(answer.sampled["lung"]["yes"] - exact) < 5 * answer.error["lung"]["yes"] + 1e-3
+    assert answer.given == {"dysp": "yes", **soft}
+    with pytest.raises(ValidationError, match=r"queries\[0\], xray=ys:0.3: likelihoods\['xray'\]"):
+        bs.sample_queries(network, [{"xray": {"ys": 0.3}}])
+
+
 def test_units_of_a_machine_are_asked_about_by_name(random_machine):
     machine = random_machine(5)
     asked = bs.sample_queries(machine, [{"z1": 1, "z3": "0"}, {}], duration=1e4, chains=64, engine="gibbs")

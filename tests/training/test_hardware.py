@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
 
+import boltzspike as bs
+from boltzspike.diagnostics import joint
 from boltzspike.errors import ValidationError
 from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline.inference import infer
 from boltzspike.pipeline.training import SpikingChains
-from boltzspike.training.hardware import Hardware, quantised
+from boltzspike.samples import Record
+from boltzspike.theory.exact import exact_joint, exact_marginals_given
+from boltzspike.training.hardware import Hardware, quantised, with_relays
+from boltzspike.training.models import class_rbm, model_of
 
 
 @pytest.fixture
@@ -37,6 +43,47 @@ def test_a_row_of_synapses_keeps_one_sign(parameters):
         assert len(set(np.sign(column[column != 0]))) <= 1
         np.testing.assert_array_equal(column[column != 0], before[column != 0])
         assert np.sign(column.sum()) == np.sign(before.sum())
+
+
+def test_relays_fire_once_for_each_spike_of_their_units_and_keep_the_law(s1_calibration, rng):
+    """With neurons of one sign each the law is the target's; leaving out what disagrees breaks it."""
+    weights = np.triu(rng.normal(0, 1, (5, 5)), 1)
+    target = bs.BoltzmannMachine(weights=weights + weights.T, biases=rng.normal(0, 1, 5))
+    p, divergence = exact_joint(target), {}
+    for signs in ("row", "relay"):
+        chains = SpikingChains(calibration=s1_calibration, hardware=Hardware(signs=signs), threads=1)
+        model = model_of(target, 5)
+        state = chains.start(model, chains=64, seed=3)
+        translation = chains.translation(model, state["recent"])
+        z, _ = chains.draws(translation, state, 1000, (3, 0, 1))
+        assert z.shape == (64, 1000, 5)
+        q = joint(z)
+        divergence[signs] = float(np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0])))
+    # the floor of 64 chains of 1000 draws, each worth about a fifth: 31 / (2 * 12800) = .0012
+    assert divergence["relay"] < 0.005
+    assert divergence["row"] > 0.05
+    runner = chains.runner(translation)
+    spikes = runner.run(runner.init(seed=4, chains=2), 100_000, Record(spikes=True))[0].spikes
+    counts = np.bincount(spikes.unit, minlength=10)
+    # each of two chains may end between a spike and its relay's
+    assert np.all(np.abs(counts[5:] - counts[:5]) <= 0.002 * counts[:5] + 2)
+
+
+def test_every_neuron_of_a_network_with_relays_has_one_sign(parameters):
+    kept, biases = with_relays(*parameters)
+    assert kept.shape == (24, 24)
+    assert biases.shape == (24,)
+    for source in range(24):
+        assert len(set(np.sign(kept[:, source][kept[:, source] != 0]))) == 1
+    np.testing.assert_array_equal(kept[:12, :12] + kept[:12, 12:], parameters[0])
+
+
+def test_inference_through_relays_is_that_of_the_machine():
+    machine = class_rbm(5, 3, 4, scale=0.8, seed=1).machine()
+    pixels = np.array([[1, 0, 0, 1, 1]])
+    by_lif = infer(machine, pixels, range(5), duration=2e4, hardware=Hardware(signs="relay"))
+    exact = exact_marginals_given(machine, [dict(enumerate(pixels[0].tolist()))])
+    np.testing.assert_allclose(by_lif, exact, atol=0.03)
 
 
 def test_the_fixed_pattern_is_that_of_the_chip_and_of_the_stated_size():

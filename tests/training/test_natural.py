@@ -18,6 +18,15 @@ def bars_and_stripes(n):
     return np.unique(np.concatenate([bars, stripes]).reshape(-1, n * n), axis=0)
 
 
+class Enumerated(ExactSampler):
+    """Exact statistics, and the covariance from states as often as they are likely."""
+
+    def free(self, model, state, key, *, steps, initial=None):
+        statistics, state = super().free(model, state, key, steps=steps, initial=initial)
+        often = np.round(exact_joint(model.machine()) * 1e4).astype(int)
+        return dataclasses.replace(statistics, states=np.repeat(all_states(4), often, axis=0)), state
+
+
 def test_the_natural_step_is_the_inverse_covariance_times_the_gradient():
     model = full(4, 0, scale=0.7, seed=3)
     p, z = exact_joint(model.machine()), all_states(4).astype(float)
@@ -35,6 +44,26 @@ def test_the_natural_step_is_the_inverse_covariance_times_the_gradient():
     np.testing.assert_allclose(step["biases"], expected[:4], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(step["weights"][upper], expected[4:], rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(step["weights"], step["weights"].T)
+
+
+def test_training_the_biases_alone_brings_the_marginals_at_the_weights_as_they_are():
+    """Exact gradients: at the maximum of the likelihood in the biases the marginals are the data's."""
+    model = full(4, 0, scale=0.7, seed=3)
+    z = all_states(4)
+    data = np.repeat(z, np.random.default_rng(2).integers(1, 9, len(z)), axis=0)
+    for optimizer, epochs in (("natural", 40), ("sgd", 2000)):
+        settings = Settings(
+            epochs=epochs, batch_size=len(data), learning_rate=0.7, optimizer=optimizer, parameters="biases",
+            average=0.5, measure_every=epochs,
+        )  # fmt: skip
+        trained = train(model, data, Enumerated(), settings).model
+        np.testing.assert_allclose(trained.weights, model.weights, rtol=1e-12)
+        marginals = exact_joint(trained.machine()) @ z
+        np.testing.assert_allclose(marginals, data.mean(axis=0), atol=1e-3)
+    with pytest.raises(ValidationError, match=r"Settings.weight_decay: must be 0 with parameters='biases'"):
+        Settings(parameters="biases", weight_decay=0.1)
+    with pytest.raises(ValidationError, match=r"Settings.parameters: must be 'all' or 'biases', got 'weights'"):
+        Settings(parameters="weights")
 
 
 def test_sixty_natural_updates_learn_what_takes_a_thousand_others():

@@ -30,6 +30,10 @@ Evidence = Annotated[
         help="Evidence about a Bayesian network, VARIABLE=STATE,...; may be repeated.", show_default=False
     ),
 ]
+Joint = Annotated[
+    str | None,
+    typer.Option(help="Variables whose joint posterior is shown too, VARIABLE,VARIABLE,...", show_default=False),
+]
 Duration = Annotated[str, typer.Option(help="Biological time per chain: 100s, 5e4ms or 2min.")]
 Chains = Annotated[int, typer.Option(help="Independent copies of the network.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same samples on any number of threads.")]
@@ -37,7 +41,8 @@ Dt = Annotated[float, typer.Option(help="Time step in ms.")]
 Rule = Annotated[
     str | None,
     typer.Option(
-        help="Translation rule, psp, matched or learned, or a tuned file; default: the best there is.",
+        help="Translation rule: psp, matched, learned; conditionals or moments, which tune the network to these "
+        "first; or a tuned file. Default: the best without a simulation of the target.",
         show_default=False,
     ),
 ]

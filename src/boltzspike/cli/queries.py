@@ -84,6 +84,8 @@ def answer_queries(
 
 def print_answers(answers: Answers, *, all_variables: bool) -> None:
     """Print every posterior beside the exact one, a line about each query, and one about all."""
+    from boltzspike.pipeline.queries import said
+
     rows, left = [], 0
     for answer, of_query in zip(answers.answers, answers.by_query):
         off = {name: 0.0 for name in answer.sampled}
@@ -98,8 +100,7 @@ def print_answers(answers: Answers, *, all_variables: bool) -> None:
         print(f"({left} more rows of variables, nearer to exact, are left out; --all shows every one)")
     lines = []
     for number, answer in enumerate(answers.answers, start=1):
-        given = ", ".join(f"{name}={state}" for name, state in answer.given.items()) or "nothing"
-        lines.append([str(number), given, *_errors(answers, number), answer.mixing])
+        lines.append([str(number), said(answer.given) or "nothing", *_errors(answers, number), answer.mixing])
     print_table(["query", "given", "mean error", "largest", "mixing"], lines, words=2)
     mean, largest = _errors(answers)
     worst = answers.worst()

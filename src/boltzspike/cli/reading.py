@@ -57,17 +57,8 @@ def parse_evidence(items: list[str]) -> dict[str, str]:
     """
     from boltzspike.errors import ValidationError
 
-    parts: list[str] = []
-    for text in items:
-        first = True
-        for part in text.split(","):
-            if "=" in part or first:
-                parts.append(part)
-            else:
-                parts[-1] += f",{part}"
-            first = False
     evidence: dict[str, str] = {}
-    for part in parts:
+    for part in (part for text in items for part in _parted(text, "=")):
         variable, equals, state = part.partition("=")
         if not (variable and equals and state):
             raise ValidationError(f"evidence: must be VARIABLE=STATE, got {part!r}")
@@ -75,6 +66,58 @@ def parse_evidence(items: list[str]) -> dict[str, str]:
             raise ValidationError(f"evidence[{variable!r}]: must be given once, got twice")
         evidence[variable] = state
     return evidence
+
+
+def _parted(text: str, sign: str) -> list[str]:
+    """Return the parts between commas; a comma belongs to a name where no sign follows it before the next one."""
+    first, *others = text.split(",")
+    parts = [first]
+    for part in others:
+        if sign in part:
+            parts.append(part)
+        else:
+            parts[-1] += f",{part}"
+    return parts
+
+
+def parse_likelihoods(items: list[str]) -> dict[str, dict[str, float]]:
+    """Return ``{variable: {state: likelihood}}`` from ``VARIABLE=STATE:NUMBER,STATE:NUMBER``.
+
+    Examples
+    --------
+    >>> parse_likelihoods(["xray=yes:0.8,no:0.1"])
+    {'xray': {'yes': 0.8, 'no': 0.1}}
+    """
+    from boltzspike.errors import ValidationError
+    from boltzspike.formats.queries import likelihood
+
+    found: dict[str, dict[str, float]] = {}
+    for item in items:
+        variable, equals, given = item.partition("=")
+        if not (variable and equals and given):
+            raise ValidationError(f"likelihood: must be VARIABLE=STATE:NUMBER,..., got {item!r}")
+        of_variable = found.setdefault(variable, {})
+        for part in _parted(given, ":"):
+            state, colon, number = part.rpartition(":")
+            if not colon:
+                raise ValidationError(f"likelihood: must be VARIABLE=STATE:NUMBER,..., got {item!r}")
+            if state in of_variable:
+                raise ValidationError(f"likelihood[{variable!r}]: {state!r} must be given once, got twice")
+            of_variable[state] = likelihood(number, f"likelihood[{variable!r}], {state!r}")
+    return found
+
+
+def parse_joint(text: str | None, target: object) -> list[str]:
+    """Return the variables of a Bayesian network named in ``VARIABLE,VARIABLE,...``; none of ``None``."""
+    from boltzspike.compilation import Compiled
+    from boltzspike.errors import ValidationError
+
+    if text is None:
+        return []
+    if not isinstance(target, Compiled):
+        raise ValidationError("joint: is for Bayesian networks; a result of a machine has joint() in Python")
+    target.network.require_variables(names := text.split(","), "joint")
+    return names
 
 
 def parse_evidence_course(items: list[str], target: object) -> list[tuple[float, dict[Any, Any]]] | None:
@@ -131,7 +174,13 @@ def read_machine(path: Path, *, beta: float | None = None) -> Machine:
 
 
 def read_target(
-    path: Path, evidence: dict[str, str], *, route: str | None, encoding: str | None, beta: float | None = None
+    path: Path,
+    evidence: dict[str, str],
+    *,
+    route: str | None,
+    encoding: str | None,
+    likelihoods: dict[str, dict[str, float]] | None = None,
+    beta: float | None = None,
 ) -> Machine | Compiled | SpikingNetwork:
     """Return the machine or spiking network in a file, or a Bayesian network in it compiled under the evidence."""
     from boltzspike.compilation import compile_bayes
@@ -142,11 +191,13 @@ def read_target(
 
     if isinstance(network := read(path, beta=beta), BayesianNetwork):
         chosen = {name: value for name, value in (("route", route), ("encoding", encoding)) if value is not None}
-        compiled = compile_bayes(network, evidence, **chosen)  # type: ignore[arg-type]  # validated there
+        compiled = compile_bayes(network, evidence, likelihoods=likelihoods, **chosen)  # type: ignore[arg-type]  # validated there
         print(compiled.report)
         return compiled
     if evidence:
         raise ValidationError("evidence: is for Bayesian networks; this takes --clamp NAME=0 or NAME=1")
+    if likelihoods:
+        raise ValidationError("likelihood: is for Bayesian networks; of a machine, add its log ratio to a bias")
     for name, value in (("route", route), ("encoding", encoding)):
         if value is not None:
             raise ValidationError(f"{name}: is for Bayesian networks, which are compiled; {path} needs none")
@@ -157,9 +208,10 @@ def read_rule(rule: str | None) -> str | Translation | None:
     """Return a rule's name as it is, and the translation in a file of that name."""
     from boltzspike.errors import ValidationError
     from boltzspike.pipeline import read
+    from boltzspike.pipeline.translations import DEMANDS
     from boltzspike.translation import RULES, Translation
 
-    if rule is None or rule in RULES or not Path(rule).exists():
+    if rule is None or rule in RULES or rule in DEMANDS or not Path(rule).exists():
         return rule
     translation = read(rule)
     if not isinstance(translation, Translation):

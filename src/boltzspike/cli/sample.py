@@ -19,6 +19,7 @@ from boltzspike.cli.options import (
     Duration,
     Evidence,
     Force,
+    Joint,
     Json,
     Model,
     NeuronOption,
@@ -36,6 +37,8 @@ from boltzspike.cli.reading import (
     parse_clamp,
     parse_evidence,
     parse_evidence_course,
+    parse_joint,
+    parse_likelihoods,
     parse_time,
     read_calibration,
     read_machine,
@@ -64,6 +67,14 @@ def sample(
     ] = None,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
     evidence: Evidence = [],  # noqa: B006
+    likelihood: Annotated[
+        list[str],
+        typer.Option(
+            help="Soft evidence about a Bayesian network, VARIABLE=STATE:NUMBER,...: p(observation | state); "
+            "repeatable.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
     evidence_at: Annotated[
         list[str],
         typer.Option(
@@ -128,6 +139,7 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    joint: Joint = None,
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     budget: Annotated[bool, typer.Option("--budget", help="Say where the bias comes from; more runs.")] = False,
     report: Report = None,
@@ -145,9 +157,10 @@ def sample(
     """
     if evidence_file is not None:
         about_one = {
-            "evidence": evidence, "clamp": clamp, "evidence-at": evidence_at, "checkpoint": checkpoint,
-            "resume": resume, "until": until, "budget": budget, "report": report, "output": output,
-            "record": record != "states", "target": target,
+            "evidence": evidence, "likelihood": likelihood, "joint": joint, "clamp": clamp,
+            "evidence-at": evidence_at, "checkpoint": checkpoint, "resume": resume, "until": until,
+            "budget": budget, "report": report, "output": output, "record": record != "states",
+            "target": target,
         }  # fmt: skip
         answer_queries(
             model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron, rule=rule,
@@ -170,7 +183,15 @@ def sample(
             check_report(report, force=force)
             if evidence_at:
                 raise ValidationError("report: is about one question; leave it out, or --evidence-at")
-        machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding, beta=beta)
+        machine = read_target(
+            model,
+            parse_evidence(evidence),
+            route=route,
+            encoding=encoding,
+            likelihoods=parse_likelihoods(likelihood),
+            beta=beta,
+        )
+        asked_for = parse_joint(joint, machine)
         settling = parse_time(settle, "settle")
         biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
         of_model: dict[str, Any]
@@ -223,7 +244,7 @@ def sample(
             word = "reached" if how["reached"] else "not reached"
             print(f"{word}: {how['until']} after {how['sampled_ms'] / 1e3:g} s")
         try:
-            print_answer(result, all_units=all_units, settle=settling)
+            print_answer(result, all_units=all_units, settle=settling, joint=asked_for)
         except ValidationError as error:
             if stopped is None:
                 raise
@@ -236,7 +257,7 @@ def sample(
         if report is not None:
             _write_report(result, report, shares, force=force)
     if as_json:
-        print_json(summary(result, settle=settling))
+        print_json(summary(result, settle=settling, joint=asked_for))
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)
     if until is not None and not result.configuration["reached"]:

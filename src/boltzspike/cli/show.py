@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from boltzspike.cli.options import Force, Json, Report, Settle
-from boltzspike.cli.reading import parse_time
+from boltzspike.cli.options import Force, Joint, Json, Report, Settle
+from boltzspike.cli.reading import parse_joint, parse_time
 from boltzspike.cli.showing import SHOWN_UNITS, check_report, print_answer, print_json, print_table
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def show(
     file: Annotated[Path, typer.Argument(help="Result, or any file of docs/models.md.", show_default=False)],
     all_units: Annotated[bool, typer.Option("--all", help=f"List every unit, not {SHOWN_UNITS}.")] = False,
     settle: Settle = "200ms",
+    joint: Joint = None,
     report: Report = None,
     force: Force = False,
     as_json: Json = False,
@@ -56,14 +57,15 @@ def show(
         rows = [[field.name, shown(getattr(what, field.name))] for field in dataclasses.fields(what)]
         print_table(["field", "value"], rows, words=2, wrapped=True)
         return
+    asked_for = parse_joint(joint, getattr(what, "compiled", what.machine))
     if as_json:
-        print_json(summary(what, settle=settling))
+        print_json(summary(what, settle=settling, joint=asked_for))
         return
     how = what.configuration
     print(", ".join(f"{name} {how[name]}" for name in HOW if name in how))
     if how.get("partial"):
         print(f"partial: {how['sampled_ms'] / 1e3:g} of {how['duration_ms'] / 1e3:g} s were sampled")
-    print_answer(what, all_units=all_units, settle=settling)
+    print_answer(what, all_units=all_units, settle=settling, joint=asked_for)
     if "evidence_course" not in how and what.samples.packed is not None:
         try:
             print(f"verdict: {what.verdict()}")

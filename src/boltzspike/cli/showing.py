@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from boltzspike.posterior import PosteriorResult
@@ -14,12 +16,17 @@ if TYPE_CHECKING:
 SHOWN_UNITS = 20
 
 
-def print_answer(result: Result, *, all_units: bool, settle: float = 0.0) -> None:
-    """Print what was sampled, for each stretch of constant evidence by itself; ``settle`` in ms."""
+def print_answer(result: Result, *, all_units: bool, settle: float = 0.0, joint: Sequence[str] = ()) -> None:
+    """Print what was sampled, for each stretch of constant evidence by itself; ``settle`` in ms.
+
+    ``joint``: variables of a Bayesian network whose joint posterior is printed too.
+    """
     from boltzspike.pipeline.changing import HELD_NEURONS
     from boltzspike.posterior import PosteriorResult
 
-    show: Any = print_posterior if isinstance(result, PosteriorResult) else print_result
+    show: Any = print_result
+    if isinstance(result, PosteriorResult):
+        show = functools.partial(print_posterior, joint=joint)
     course = result.configuration.get("evidence_course")
     for note in result.configuration.get("translation", ()):
         if note == HELD_NEURONS:
@@ -115,7 +122,7 @@ def print_budget(budget: Budget) -> None:
     print_table(["where D_KL comes from", "share", "+-"], rows)
 
 
-def print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
+def print_posterior(result: PosteriorResult, *, all_units: bool, joint: Sequence[str] = ()) -> None:
     """Print the posterior of each variable beside the exact one, and how well the modes mix."""
     import numpy as np
 
@@ -147,11 +154,29 @@ def print_posterior(result: PosteriorResult, *, all_units: bool) -> None:
         print(f"posterior: {off_by}{without}; log p(evidence) = {result.log_evidence:.4f}")
     else:
         print("exact posterior: out of reach of elimination for this network")
+    if joint:
+        _print_joint(result, joint)
     invalid = max(result.invalid().values(), default=0.0)
     if invalid:
         print(f"draws in which a variable showed no state: at most {invalid:.2g} (left out)")
     print(f"mixing: {result.mixing()}")
     _print_speed(result)
+
+
+def _print_joint(result: PosteriorResult, variables: Sequence[str]) -> None:
+    """Print the joint posterior of some variables."""
+    import numpy as np
+
+    rows = result.joint_rows(variables)
+    numbers = ("sampled", "error", *(() if np.isnan(rows[0]["exact"]) else ("exact", "difference")))
+    signs = {"difference": "+"}
+    cells = [
+        [*(row[name] for name in variables), *(f"{row[name]:{signs.get(name, '')}.4f}" for name in numbers)]
+        for row in rows
+    ]
+    print_table(
+        [*variables, *("+-" if name == "error" else name for name in numbers)], cells, words=len(variables)
+    )
 
 
 def check_report(path: Path, *, force: bool) -> None:

@@ -29,6 +29,10 @@ from boltzspike.progress import terminal_bar
 def tune(
     model: Machine,
     output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option(help="moments: those of the target; conditionals: from its weights and biases alone."),
+    ] = "moments",
     start: Annotated[
         Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)
     ] = None,
@@ -37,10 +41,11 @@ def tune(
     fill: Annotated[
         bool | None,
         typer.Option(
-            help="Couple units that share a neighbour; default: yes, but not in an RBM.", show_default=False
+            help="Couple units that share a neighbour; default: yes, but not in an RBM or a large machine.",
+            show_default=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Runs at most.")] = 12,
+    steps: Annotated[int, typer.Option(help="Runs at most.")] = 16,
     tolerance: Annotated[float, typer.Option(help="D_KL at which to stop.")] = 1e-3,
     duration: Duration = "100s",
     chains: Chains = 64,
@@ -53,7 +58,7 @@ def tune(
     cluster: Cluster = None,
     force: Force = False,
 ) -> None:
-    """Tune a network in the loop until its moments are the target's; use it by sample --rule FILE.
+    """Tune a network in the loop until its moments or conditionals are the target's; use it by sample --rule FILE.
 
     The best parameters so far are written after every run, so that an interrupted tuning goes on with --start.
     """
@@ -79,6 +84,7 @@ def tune(
 
         tuned = pipeline.tune(
             machine,
+            to=to,
             calibration=None if begin is not None else read_calibration(neuron),
             start=begin,
             synapse=read_synapse(plasticity),

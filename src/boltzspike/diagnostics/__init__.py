@@ -1,7 +1,7 @@
 """Is it right? Estimates with errors, and bias told apart from sampling noise (docs/diagnostics.md)."""
 
 from boltzspike.diagnostics.bursting import BurstStatistics, bursts
-from boltzspike.diagnostics.chains import Convergence, Efficiency, convergence, efficiency
+from boltzspike.diagnostics.chains import GOOD_R_HAT, Convergence, Efficiency, convergence, efficiency, r_hat
 from boltzspike.diagnostics.distances import (
     Distance,
     Distances,
@@ -37,10 +37,12 @@ from boltzspike.diagnostics.hypotheses import (
 )
 from boltzspike.diagnostics.modes import Mixing, SampleLikelihood, basins, mixing, nearest, sample_likelihood
 from boltzspike.diagnostics.temperature import Temperature, likely_temperature, pseudo_temperature
-from boltzspike.diagnostics.verdict import Verdict, judge
+from boltzspike.diagnostics.verdict import POOR_R_HAT, Verdict, judge
 
 __all__ = [
+    "GOOD_R_HAT",
     "MIN_BLOCKS",
+    "POOR_R_HAT",
     "BiasBound",
     "BurstStatistics",
     "Convergence",
@@ -83,6 +85,7 @@ __all__ = [
     "pairs",
     "pairs_error",
     "pseudo_temperature",
+    "r_hat",
     "sample_likelihood",
     "standard_error",
     "two_sample_test",

@@ -102,26 +102,43 @@ def convergence(values: States, names: tuple[str, ...] | None = None) -> Converg
     stats = _array_stats()
     chains, draws, number = values.shape
     require(draws >= LEAST_DRAWS, "convergence", f"of at least {LEAST_DRAWS} draws a chain", draws)
-    r_hat, ess, mcse = (np.full(number, np.nan) for _ in range(3))
+    r_hats, ess, mcse = (np.full(number, np.nan) for _ in range(3))
     for k in range(number):
         one = np.array(values[..., k], dtype=np.float64, order="C")
         if one.min() == one.max():
             continue
+        if chains > 1:
+            r_hats[k] = _split_r_hat(one)
         with np.errstate(divide="ignore", invalid="ignore"):
-            # chains each constant at their own value: R-hat is infinite
-            if chains > 1:
-                r_hat[k] = stats.rhat(one, chain_axis=0, draw_axis=1, method="split")
             ess[k] = stats.ess(one, chain_axis=0, draw_axis=1, method="mean")
         off = (one - one.mean()).ravel()
         mcse[k] = np.sqrt(off @ off / (off.size - 1) / ess[k])
     return Convergence(
         names=names or tuple(map(str, range(number))),
-        r_hat=r_hat,
+        r_hat=r_hats,
         ess=ess,
         mcse=mcse,
         draws=chains * draws,
         chains=chains,
     )
+
+
+def r_hat(values: States) -> float:
+    """Return the largest split R-hat of quantities, shape (chains, draws, quantities).
+
+    NaN of a single chain, of too few draws to halve, and where nothing changed.
+    """
+    chains, draws, number = values.shape
+    if chains == 1 or draws < LEAST_DRAWS:
+        return float("nan")
+    each = (np.array(values[..., k], dtype=np.float64, order="C") for k in range(number))
+    return _extreme(np.nanmax, np.array([_split_r_hat(one) for one in each if one.min() < one.max()]))
+
+
+def _split_r_hat(one: Array) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # chains each constant at their own value: R-hat is infinite
+        return float(_array_stats().rhat(one, chain_axis=0, draw_axis=1, method="split"))
 
 
 @functools.cache

@@ -46,8 +46,9 @@ class ReferenceState:
     utilization: Array
     """u at the last spike."""
     under_way: Array
-    """Spikes not yet arrived, (delay + 1, chains, units), at index step % (delay + 1): the interval to the spike
-    before in steps (renewing synapses), else the amplitude A; 0 where no spike was emitted."""
+    """Spikes not yet arrived, (slots, chains, units), at index step % slots, of the step in which they were
+    emitted or, late by jitter, seem to be: the interval to the spike before in steps (renewing synapses), else the
+    amplitude A; 0 where there is none."""
 
 
 class ReferenceEngine:
@@ -56,8 +57,8 @@ class ReferenceEngine:
     name = "reference"
     features = frozenset(
         {"conductance", "current", "alpha", "renewing", "additive", "tsodyks-markram", "clamp", "sparse", "delays",
-         "parallel-synapses", "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp",
-         "varying-rates", "waves"}
+         "jitter", "parallel-synapses", "random-refractory", "shared-background", "replay", "varying-bias",
+         "varying-clamp", "varying-rates", "waves"}
     )  # fmt: skip
     chain_keyed = True
 
@@ -133,7 +134,7 @@ class ReferenceRunner:
         states, voltages, emitted = [], [], []
 
         for step in range(state.step, state.step + steps):
-            slots = p.delay_steps + 1
+            slots = p.slots
             i_offset, clamp = self._bias_and_clamp(step)
 
             # 1. Arrivals
@@ -177,7 +178,11 @@ class ReferenceRunner:
                 resources = np.where(spiked, recovered, resources)
                 utilization = np.where(spiked, used, utilization)
                 carried = used * recovered / p.U
-            under_way[step % slots] = np.where(spiked, carried, NO_SPIKE)
+            # the slot whose spikes were all delivered is empty again; those of this step may be late
+            under_way[(step + p.jitter_steps) % slots] = NO_SPIKE
+            chain, unit = np.nonzero(spiked)
+            late = streams.jitter(state.seed, chain, unit, step, p.jitter_steps) if p.jitter_steps else 0
+            under_way[(step + late) % slots, chain, unit] = carried[spiked]
             last_spike = np.where(spiked, step, last_spike)
             if p.refractory_law is not None:
                 words = streams.refractory_words(state.seed, np.arange(chains)[:, None], units, step)

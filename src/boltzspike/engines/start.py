@@ -26,7 +26,7 @@ class Start:
     rising_inh: Array
     last_spike: Array
     under_way: Array
-    """(delay + 1, chains, units) at index step % (delay + 1): what a spike under way carries (``carries``), 0
+    """(slots, chains, units) at index step % slots: what a spike under way carries (``carries``), 0
     where none was emitted."""
 
 
@@ -36,7 +36,10 @@ def carried_from_rest(program: Program, last_spike: Array) -> Array:
 
 
 def start(program: Program, chains: int, initial: Initial | None) -> Start:
-    """Return the state before step 0; the synaptic variables at their stationary means but for given spikes."""
+    """Return the state before step 0; the synaptic variables at their stationary means but for given spikes.
+
+    Given spikes come without jitter.
+    """
     p = program
     shape = (chains, p.n_units)
     initial = initial or Initial()
@@ -48,7 +51,7 @@ def start(program: Program, chains: int, initial: Initial | None) -> Start:
     means = p.mean_input()
     levels = [np.broadcast_to((np.e if p.alpha else 1.0) * mean, shape).copy() for mean in means]
     rising = [np.broadcast_to(mean if p.alpha else 0.0, shape).copy() for mean in means]
-    under_way = np.zeros((p.delay_steps + 1, *shape))
+    under_way = np.zeros((p.slots, *shape))
     if initial.last_spike is not None:
         target, source, weight, delay = p.synapses()
         into = lambda amounts: np.bincount(target, amounts, p.n_units)
@@ -66,7 +69,7 @@ def start(program: Program, chains: int, initial: Initial | None) -> Start:
                     level[c] += into(left[c])
         recent = last_spike >= -(p.delay_steps + 1)
         chain, unit = np.nonzero(recent)
-        slots = last_spike[recent] % (p.delay_steps + 1)
+        slots = last_spike[recent] % p.slots
         under_way[slots, chain, unit] = carried_from_rest(p, last_spike[recent])
     return Start(
         v=v,

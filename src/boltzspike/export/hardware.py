@@ -115,12 +115,13 @@ def map_network(network: SpikingNetwork, hardware: Chip) -> Mapped:
     ------
     UnsupportedFeature
         If there are too few neurons or rows, events come too fast, or the network has what such a target does not:
-        delays of each synapse, parallel synapses, schedules, shared sources, alpha-shaped synapses, drawn
+        delays of each synapse, jitter, parallel synapses, schedules, shared sources, alpha-shaped synapses, drawn
         refractory periods.
     """
     name, neurons = hardware.name, network.neurons
     unheld = {
         "delays": network.delays is not None,
+        "jitter": network.synapse.jitter > 0,
         "parallel-synapses": network.synapse.teeth is not None,
         "varying inputs": bool(network.schedule),
         "shared-background": bool(network.shared),

@@ -62,6 +62,7 @@ def losses_of(network: SpikingNetwork) -> list[Loss]:
     )
     many = "their delays differ, and one for all synapses is what it can hold"
     refuse("nir", {"parallel-synapses"} if network.synapse.teeth is not None else (), many)
+    refuse("nir", {"jitter"} if network.synapse.jitter > 0 else ())
     neurons = network.neurons
     refuse("nir", {"alpha"} if neurons[0].kernel != "exponential" else ())
     unequal = [k for k, neuron in enumerate(neurons) if neuron.tau_syn_exc != neuron.tau_syn_inh]

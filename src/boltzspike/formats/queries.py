@@ -5,21 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from boltzspike.errors import ValidationError, suggestion
 
-Query = tuple[str, dict[str, str]]
-"""What errors call a query, and its evidence, ``{variable: state}``."""
+Given = dict[str, "str | dict[str, float]"]
+"""Evidence, ``{variable: state}``, and soft evidence, ``{variable: {state: likelihood}}``."""
+Query = tuple[str, Given]
+"""What errors call a query, and its evidence."""
 
 
 def parse_queries(text: str, where: str, names: Sequence[str]) -> list[Query]:
     """Return the queries in a text, at least one; the content decides what it is.
 
     CSV: the header names variables; of a row, an empty cell is a variable that is not observed. JSON: a list of
-    objects ``{variable: state}``; null is not observed. A state is what is written, never an index: 1 is the state
-    named ``1``.
+    objects ``{variable: state}``; null is not observed, an object ``{state: likelihood}`` is soft evidence. A
+    state is what is written, never an index: 1 is the state named ``1``.
 
     Parameters
     ----------
@@ -98,9 +101,34 @@ def _of_json(text: str, where: str, names: Sequence[str]) -> list[Query]:
         place = f"{where}, query {k}"
         if not isinstance(given, dict):
             raise ValidationError(f"{place}: must be an object, variable: state, got {given!r}")
-        for name, state in given.items():
+        for name in given:
             _check_name(name, names, place)
-            if state is not None and not isinstance(state, str):
-                raise ValidationError(f"{place}: {name!r} must be the name of a state, or null, got {state!r}")
-        queries.append((place, {name: state for name, state in given.items() if state is not None}))
+        queries.append(
+            (
+                place,
+                {n: _of_variable(value, f"{place}: {n!r}") for n, value in given.items() if value is not None},
+            )
+        )
     return queries
+
+
+def _of_variable(value: object, place: str) -> str | dict[str, float]:
+    """Return the state of a variable, or the likelihoods of its states."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise ValidationError(
+            f"{place} must be the name of a state, or null, or an object, state: likelihood, got {value!r}"
+        )
+    return {state: likelihood(number, f"{place}, {state!r}") for state, number in value.items()}
+
+
+def likelihood(number: object, place: str) -> float:
+    """Return a likelihood from how it is written."""
+    try:
+        found = float(number)  # type: ignore[arg-type]  # what is no number is caught
+    except (TypeError, ValueError):
+        found = math.nan
+    if not (math.isfinite(found) and found >= 0):
+        raise ValidationError(f"{place}: must be a likelihood, a number >= 0, got {number!r}")
+    return found

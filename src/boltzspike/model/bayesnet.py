@@ -100,6 +100,13 @@ class BayesianNetwork(Saved):
             raise ValidationError(f"no variable named {variable!r}{suggestion(str(variable), self.names)}")
         return self.names.index(variable)
 
+    def require_variables(self, names: Sequence[str], where: str) -> None:
+        """Raise unless these are names of variables, each once."""
+        for k, name in enumerate(names):
+            if name not in self.names:
+                raise ValidationError(f"{where}: no variable named {name!r}{suggestion(str(name), self.names)}")
+            require(name not in names[:k], where, "of different variables", list(names))
+
     def scope(self, k: int) -> tuple[int, ...]:
         """Return the variables that table ``k`` is over, in the order of its axes."""
         return (*(self.names.index(p) for p in self.parents[k]), k)

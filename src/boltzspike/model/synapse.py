@@ -47,6 +47,9 @@ class Synapse:
     """``"renewing"``, ``"additive"`` or ``"tsodyks-markram"``."""
     delay: ms | None = None
     """From the spike to its arrival, a multiple of dt and at least dt; ``None``: one dt."""
+    jitter: ms = 0.0
+    """Each spike arrives later by a time of its own, the same at all its targets: uniform over the multiples of dt
+    from 0 to this, which is shorter than tau_refrac. What the spike carries, A_n, stays that of its emission."""
     U: float | None = None
     """Tsodyks-Markram: share of the resources that a spike after rest uses, in (0, 1]."""
     tau_rec: ms | None = None
@@ -63,6 +66,8 @@ class Synapse:
         require(self.plasticity in known, "Synapse.plasticity", allowed, self.plasticity)
         if self.delay is not None:
             set_number(self, "delay", above=0.0, unit="ms")
+        set_number(self, "jitter", unit="ms")
+        require(self.jitter >= 0, "Synapse.jitter", ">= 0 ms", self.jitter)
         if self.teeth is not None:
             whole = isinstance(self.teeth, Integral) and not isinstance(self.teeth, bool) and self.teeth >= 1
             require(whole, "Synapse.teeth", "None, or an integer of at least 1", self.teeth)

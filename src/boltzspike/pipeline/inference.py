@@ -152,7 +152,7 @@ class _Spiking:
         assert samples.gathered is not None
         occupancy = samples.gathered.occupancy
         assert occupancy is not None
-        return np.asarray(occupancy.shares(1).mean(axis=(0, 1)))
+        return np.asarray(occupancy.shares(1).mean(axis=(0, 1)))[: machine.n_units]
 
 
 def held_label(machine: Machine, label: int) -> dict[int | str, int]:

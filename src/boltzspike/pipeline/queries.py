@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from boltzspike import diagnostics
 from boltzspike.calibration import Calibration
 from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.engines import Engine
@@ -48,8 +49,8 @@ States = Mapping[str, Mapping[str, float]]
 class Answer:
     """The posterior of every variable under one piece of evidence, sampled, and what it is compared with."""
 
-    given: Mapping[str, str]
-    """The evidence."""
+    given: Mapping[str, str | Mapping[str, float]]
+    """The evidence: a state, or the likelihoods of states where it is soft."""
     seed: int
     """With which ``sample`` gives the same by itself."""
     rule: str | None
@@ -144,7 +145,7 @@ def read_queries(path: str | os.PathLike[str], target: Machine | BayesianNetwork
 
 def sample_queries(
     target: Machine | BayesianNetwork,
-    queries: Sequence[Mapping[str, str | int]] | str | os.PathLike[str],
+    queries: Sequence[Mapping[str, Any]] | str | os.PathLike[str],
     *,
     route: str | None = None,
     encoding: str | None = None,
@@ -172,8 +173,8 @@ def sample_queries(
     target
         A Bayesian network or a machine.
     queries
-        ``{variable: state}`` each; of a machine ``{unit name: 0 or 1}``. Empty: nothing is observed. Or a file of
-        them, CSV or JSON: ``formats.queries``.
+        ``{variable: state}`` each, or ``{variable: {state: likelihood}}`` for soft evidence; of a machine
+        ``{unit name: 0 or 1}``. Empty: nothing is observed. Or a file of them, CSV or JSON: ``formats.queries``.
     route, encoding
         As in ``compile_bayes``, for a Bayesian network; ``None``: its defaults.
     calibration, duration, chains, rule, synapse, engine, dt, clamping, burn_in, threads
@@ -197,7 +198,7 @@ def sample_queries(
         for name, value in compiling.items():
             require(False, name, "left out: a machine is not compiled", value)
     if isinstance(queries, str | os.PathLike):
-        asked: Sequence[tuple[str, Mapping[str, str | int]]] = read_queries(queries, target)
+        asked: Sequence[tuple[str, Mapping[str, Any]]] = read_queries(queries, target)
     else:
         asked = [(f"queries[{k}]", dict(given)) for k, given in enumerate(queries)]
     require(len(asked) > 0, "queries", "at least one", "none")
@@ -223,22 +224,30 @@ def sample_queries(
 
 
 def _posed(
-    target: Machine | BayesianNetwork, place: str, given: Mapping[str, str | int], compiling: Mapping[str, Any]
-) -> tuple[str, dict[str, str], dict[str, Any]]:
+    target: Machine | BayesianNetwork, place: str, given: Mapping[str, Any], compiling: Mapping[str, Any]
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return what errors call a query, its evidence by names, and what ``sample`` takes, all checked."""
-    words = ", ".join(f"{variable}={state}" for variable, state in given.items())
+    words = said(given)
     name = f"{place}, {words}" if words else place
     with _saying_where(name):
         if isinstance(target, BayesianNetwork):
-            compiled: Compiled = compile_bayes(target, given, **compiling)
+            soft = {variable: value for variable, value in given.items() if isinstance(value, Mapping)}
+            hard = {variable: value for variable, value in given.items() if variable not in soft}
+            compiled: Compiled = compile_bayes(target, hard, likelihoods=soft, **compiling)
             states = {target.names[v]: target.states[v][s] for v, s in compiled.evidence.items()}
-            return name, states, {"machine": compiled}
+            return name, {**states, **soft}, {"machine": compiled}
         # a file's 0 and 1 are text
         clamp = {unit: int(value) if value in ("0", "1") else value for unit, value in given.items()}
         indexed = clamp_indices(target, clamp)  # type: ignore[arg-type]  # checked there
         names = target.names or ()
         require(len(indexed) < target.n_units, "clamp", f"of fewer than all {target.n_units} units", len(indexed))
         return name, {names[k]: str(v) for k, v in indexed.items()}, {"machine": target, "clamp": indexed}
+
+
+def said(given: Mapping[str, Any]) -> str:
+    """Return evidence in words: ``a=yes, b=yes:0.8/no:0.1``."""
+    weighed = lambda value: "/".join(f"{state}:{p:g}" for state, p in value.items())
+    return ", ".join(f"{v}={weighed(x) if isinstance(x, Mapping) else x}" for v, x in given.items())
 
 
 @contextmanager
@@ -262,7 +271,7 @@ def _part(progress: Progress | None, k: int, number: int) -> Callable[[int, int]
     return lambda done, total: None if progress is None else progress(k * total + done, number * total)
 
 
-def _answer(result: Result, given: Mapping[str, str], seed: int) -> Answer:
+def _answer(result: Result, given: Mapping[str, Any], seed: int) -> Answer:
     """Return what a run says, beside what is exact."""
     about: dict[str, Any] = {"given": given, "seed": seed, "rule": result.configuration.get("rule")}
     if isinstance(result, PosteriorResult):
@@ -274,8 +283,9 @@ def _answer(result: Result, given: Mapping[str, str], seed: int) -> Answer:
         )  # fmt: skip
     truth = result.reference()
     sizes = {result.names[k]: float(n) for k, n in zip(result.free, result.effective_samples()[result.free])}
+    r_hat = {result.names[k]: diagnostics.r_hat(result.z[..., [k]]) for k in result.free}
     by_unit = lambda values: {result.names[k]: {"1": float(values[k])} for k in result.free}
     return Answer(
         **about, sampled=by_unit(result.marginals()), error=by_unit(result.marginals_error()),
-        exact=by_unit(truth.marginals), method=truth.method, mixing=mixing_of(sizes), missing={},
+        exact=by_unit(truth.marginals), method=truth.method, mixing=mixing_of(sizes, r_hat), missing={},
     )  # fmt: skip

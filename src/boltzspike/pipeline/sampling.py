@@ -47,6 +47,7 @@ from boltzspike.result import Result
 from boltzspike.samples import Record
 from boltzspike.theory.exact import exact_joint
 from boltzspike.translation import Translation
+from boltzspike.translation.tuned import GROUPS
 
 
 def sample(
@@ -103,9 +104,10 @@ def sample(
         The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
         chains. Another engine, dt or version may give others.
     rule
-        Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``, or a ``Translation`` made before (of the
-        machine under the evidence); ``None``: the best that the calibration, or one that ships with this version,
-        allows.
+        Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``; ``"conditionals"`` or ``"moments"`` tune the
+        network to these first, by at most 16 runs of at most 20 s (``tune``); or a ``Translation`` made before (of
+        the machine under the evidence). ``None``: the best that the calibration, or one that ships with this
+        version, allows without simulating the target.
     synapse
         Recurrent synapse; ``None``: renewing, delay of one dt.
     engine
@@ -237,7 +239,11 @@ def sample(
         tau = calibration.neuron.tau_refrac
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
-        translation = translation_of(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
+        held_units = clamped if clamping == "spikes" else {}
+        translation = translation_of(
+            plain, rule, calibration, synapse, held_units, chains=max(chains, GROUPS), dt=dt, seed=seed,
+            engine=engine, threads=threads,
+        )  # fmt: skip
         tau_refrac = calibration.neuron.tau_refrac
         if draw_every is None:
             whole = abs(tau_refrac / dt - round(tau_refrac / dt)) <= 1e-6

@@ -23,7 +23,7 @@ from boltzspike.pipeline.translations import with_network
 from boltzspike.program import Program, compile_program
 from boltzspike.samples import Record
 from boltzspike.training import models, trainer
-from boltzspike.training.hardware import Hardware
+from boltzspike.training.hardware import Hardware, with_relays
 from boltzspike.training.models import Model, Statistics
 from boltzspike.training.samplers import ExactSampler, Key, LayerGibbs, Sampler, State, Tempered, UnitSampler
 from boltzspike.training.trainer import Epoch, Monitor, Settings, Trained
@@ -159,7 +159,7 @@ class SpikingChains:
         state = runner.init(seed=seed, chains=chains)
         steps = max(round(self.burn_in / self.dt), self.tau)
         samples, state = runner.run(state, steps, Record(states_every=self.tau))
-        return _to_arrays(state) | {"recent": _latest(samples.states)}
+        return _to_arrays(state) | {"recent": _latest(samples.states[:, :, : model.n_units])}
 
     def given(self, model: Model, visible: Array, state: State, key: Key) -> tuple[Statistics, State]:
         """Return the statistics of the data phase."""
@@ -190,6 +190,7 @@ class SpikingChains:
             z = samples.states
         else:
             z, after = self._with_losses(translation, state, steps, key)
+        z = z[:, :, : translation.machine.n_units]  # behind them come relays
         return z, _to_arrays(after) | {"recent": _latest(z)}
 
     def _with_losses(self, translation: Translation, state: State, steps: int, key: Key) -> tuple[Array, Any]:
@@ -234,7 +235,7 @@ class SpikingChains:
         every = max(self.tau * 7 // 10, 1)
         samples, _ = runner.run(runner.init(seed=seed, chains=1), len(visible) * shown, Record(states_every=every))
         assert samples.states is not None
-        z = samples.states[0, :, model.n_visible :]
+        z = samples.states[0, :, model.n_visible : model.n_units]
         end = every * (1 + np.arange(len(z))) - 1
         row, within = end // shown, end % shown
         counted = within >= shown // 3
@@ -242,13 +243,16 @@ class SpikingChains:
         np.add.at(sums, row[counted], z[counted])
         return np.asarray(sums / np.bincount(row[counted], minlength=len(visible))[:, None])
 
+    def _parameters(self, translation: Translation) -> tuple[Array, Array]:
+        """Return effective weights and biases of all neurons, relays included."""
+        weights, biases = np.asarray(translation.effective_weights), np.asarray(translation.effective_biases)
+        return with_relays(weights, biases) if self.hardware.signs == "relay" else (weights, biases)
+
     def _network(self, translation: Translation) -> SpikingNetwork:
-        network = network_of(
-            np.asarray(translation.effective_weights), np.asarray(translation.effective_biases),
-            self.calibration, self.synapse,
-        )  # fmt: skip
+        network = network_of(*self._parameters(translation), self.calibration, self.synapse)
+        synapse = dataclasses.replace(network.synapse, jitter=network.synapse.jitter + self.hardware.spike_jitter)
         delays = self.hardware.delays(network.n_units, self.dt)
-        return network if delays is None else dataclasses.replace(network, delays=delays)
+        return dataclasses.replace(network, synapse=synapse, delays=delays)
 
     def runner(self, translation: Translation) -> Any:
         """Return the network of a translation, ready to run; nothing is compiled again."""
@@ -256,14 +260,12 @@ class SpikingChains:
 
     def _values(self, translation: Translation) -> Program:
         """Return the program with the values of a translation; its structure is compiled once."""
-        biases = np.asarray(translation.effective_biases)
+        weights, biases = self._parameters(translation)
         if self._program is None or self._program.n_units != len(biases):
             self._program = compile_program(self._network(translation), dt=self.dt)
             return self._program
         c = self.calibration
-        values: dict[str, Any] = {
-            "weights": synaptic_weights(np.asarray(translation.effective_weights), c, teeth=self.synapse.teeth)
-        }
+        values: dict[str, Any] = {"weights": synaptic_weights(weights, c, teeth=self.synapse.teeth)}
         if c.control == "balance":
             low, high = c.bias_range
             require(low <= biases.min() and biases.max() <= high, "bias", f"in {low:.3g} .. {high:.3g}", biases)

@@ -15,13 +15,14 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration
-from boltzspike.diagnostics import joint, pairs
+from boltzspike.diagnostics import joint
 from boltzspike.engines import Engine
 from boltzspike.errors import (
     BoltzspikeWarning,
     UnsupportedFeature,
     ValidationError,
     require,
+    suggestion,
 )
 from boltzspike.inputs import Initial
 from boltzspike.model import presets
@@ -43,11 +44,16 @@ from boltzspike.theory.predict import predict
 from boltzspike.translation import Translation, translate
 from boltzspike.translation.budget import Budget, mean_trace
 from boltzspike.translation.budget import error_budget as compute_budget
+from boltzspike.translation.conditionals import Conditionals
 from boltzspike.translation.psp import network_of
 from boltzspike.translation.teaching import network_calibration, teach
-from boltzspike.translation.tuned import GROUPS, Moments, Step
+from boltzspike.translation.tuned import GROUPS, Covariance, Demand, Step, coupled_pairs
 from boltzspike.translation.tuned import tune as tune_in_the_loop
 from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
+
+DEMANDS = ("conditionals", "moments")
+"""What ``tune`` can tune to; as a rule of ``sample`` it tunes the network before it samples."""
+_TUNING_DURATION, _TUNING_TOLERANCE = 2e4, 1e-4
 
 
 def with_network(calibration: Calibration) -> Calibration:
@@ -78,11 +84,27 @@ def translation_of(
     calibration: Calibration,
     synapse: Synapse | None,
     held: Mapping[int, int],
+    **tuning: Any,
 ) -> Translation:
-    """Return the translation that ``rule`` gives or is; units in ``held`` are simulated at these values."""
+    """Return the translation that ``rule`` gives or is; units in ``held`` are simulated at these values.
+
+    A rule in ``DEMANDS`` tunes the network, with these options of ``tune``.
+    """
     if isinstance(rule, Translation):
         _check_target("rule", rule, machine)
         translation = rule
+    elif rule in DEMANDS:
+        if held:
+            raise UnsupportedFeature(f"rule: {rule!r} tunes the machine under the evidence: clamping='bias' only")
+        translation = tune(
+            machine,
+            to=rule,
+            calibration=calibration,
+            synapse=synapse,
+            duration=_TUNING_DURATION,
+            tolerance=_TUNING_TOLERANCE,
+            **tuning,
+        )
     else:
         states_of = functools.partial(working_point, clamp=held)
         known = with_network(calibration)
@@ -159,7 +181,7 @@ def calibrate_network(
     calibration: Calibration,
     *,
     synapse: Synapse | None = None,
-    networks: int = 250,
+    networks: int = 400,
     duration: float = 3.2e6,
     chains: int = 64,
     dt: float = 0.1,
@@ -246,13 +268,15 @@ def in_states(z: Array, tau: int, rng: np.random.Generator) -> Initial:
 def tune(
     machine: Machine,
     *,
+    to: str = "moments",
     calibration: Calibration | None = None,
     start: Translation | None = None,
     synapse: Synapse | None = None,
     clamp: Mapping[int | str, int] | None = None,
     fill: bool | None = None,
-    steps: int = 12,
+    steps: int = 16,
     tolerance: float = 1e-3,
+    averaged: int = 0,
     duration: float = 1e5,
     burn_in: float = 1000.0,
     chains: int = 64,
@@ -262,7 +286,7 @@ def tune(
     threads: int | None = None,
     on_step: Callable[[int, Step], None] | None = None,
 ) -> Translation:
-    """Return a translation tuned in the loop: the network's moments are brought to those of the target.
+    """Return a translation tuned in the loop: the network is brought to the target's moments or conditionals.
 
     Give it to ``sample`` as ``rule``, with the same evidence.
 
@@ -270,6 +294,10 @@ def tune(
     ----------
     machine
         The target.
+    to
+        ``"moments"``: the marginals and pair moments of the target, exact where they can be, else of samples.
+        ``"conditionals"``: each unit's chance to be on given the others, which needs the target's parameters
+        alone, in states that the network itself visits (``translation.conditionals``).
     calibration, synapse
         As in ``sample``.
     start
@@ -278,11 +306,15 @@ def tune(
         Evidence: the machine of the other units given it is tuned.
     fill
         Whether units that share a neighbour may become coupled, which sparse machines with strong weights need;
-        ``False`` keeps the couplings of the target. ``None``: yes, but not for an RBM, which stays bipartite.
+        ``False`` keeps the couplings of the target. ``None``: yes, but not for an RBM, which stays bipartite, and
+        not where more than ``FILLED`` parameters came of it, whose noise would cost more than they mend.
     steps
         Runs of the network at most.
     tolerance
-        D_KL at which it stops.
+        D_KL at which it stops; of conditionals, the sum over the units of the expected D_KL of theirs.
+    averaged
+        Longest runs after that, with steps of 1/2, 1/3, ...: where modes are left seldom, the noise of one run is
+        most of what tuning leaves, and the mean of more takes it away.
     duration
         Biological time per chain of the longest runs, in ms.
     burn_in
@@ -292,6 +324,8 @@ def tune(
     on_step
         Called after each run with its number and the best step so far, whose ``translation`` may be saved.
     """
+    if to not in DEMANDS:
+        raise ValidationError(f"to: must be one of {', '.join(DEMANDS)}, got {to!r}{suggestion(to, DEMANDS)}")
     calibration = calibration or (start.calibration if start is not None else default_calibration())
     check_dt(calibration, dt)
     require(whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
@@ -300,8 +334,6 @@ def tune(
     if start is None:
         start = translate(plain, with_network(calibration), synapse=synapse, states_of=lambda _: point)
     _check_target("start", start, plain)
-    if fill is None:
-        fill = not isinstance(machine, RestrictedBoltzmannMachine)
     run = functools.partial(
         _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=burn_in
     )
@@ -311,15 +343,19 @@ def tune(
     rng, tau = np.random.default_rng([seed, 0x7E57]), round(calibration.neuron.tau_refrac / dt)
     last = point.states[rng.choice(len(point.states), chains, p=point.probabilities)]
 
-    def sampler(translation: Translation, number: int, share: float) -> Moments:
+    def sampler(translation: Translation, number: int, share: float) -> list[Array]:
         nonlocal last
         states = run(translation.network, number, share * duration, initial=in_states(last, tau, rng))
         last = states[:, -1]
-        group = np.array_split(states, GROUPS)
-        pairs_of_group = np.stack([pairs(states) for states in group])
-        return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
+        return [group.reshape(-1, plain.n_units) for group in np.array_split(states, GROUPS)]
 
-    return tune_in_the_loop(start, point, sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step)
+    if fill is None and isinstance(machine, RestrictedBoltzmannMachine):
+        fill = False
+    coupled = coupled_pairs(plain, fill=fill)
+    demand: Demand = Conditionals(plain, coupled) if to == "conditionals" else Covariance(point, coupled)
+    return tune_in_the_loop(
+        start, demand, sampler, steps=steps, tolerance=tolerance, averaged=averaged, on_step=on_step
+    )
 
 
 def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:

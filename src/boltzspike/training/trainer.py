@@ -57,6 +57,9 @@ class Settings:
     optimizer: Literal["sgd", "adam", "natural"] = "sgd"
     """``"natural"``: the gradient times the inverse covariance of the free phase's statistics
     (``training.natural``); few updates of many chains, with a rate of 1 or below."""
+    parameters: Literal["all", "biases"] = "all"
+    """What is trained. ``"biases"``: the weights stay as they are, as on a substrate that keeps them too coarsely
+    for small steps."""
     momentum: float = 0.0
     """Of ``"sgd"``, in [0, 1)."""
     weight_decay: float = 0.0
@@ -90,6 +93,7 @@ class Settings:
         )
         optimizers = ("sgd", "adam", "natural")
         require(self.optimizer in optimizers, "Settings.optimizer", "'sgd', 'adam' or 'natural'", self.optimizer)
+        require(self.parameters in ("all", "biases"), "Settings.parameters", "'all' or 'biases'", self.parameters)
         rates = frozen_array(np.atleast_1d(self.learning_rate), "Settings.learning_rate", ndim=1)
         ok = rates.shape in ((1,), (2,)) and bool(np.isfinite(rates).all()) and bool((rates > 0).all())
         require(ok, "Settings.learning_rate", "> 0, or a first and a last value > 0", self.learning_rate)
@@ -103,6 +107,10 @@ class Settings:
         for name in ("weight_decay", "sparsity_cost", "discriminative"):
             value = getattr(self, name)
             require(bool(np.isfinite(value)) and value >= 0, f"Settings.{name}", ">= 0", value)
+        allowed = "0 with parameters='biases': the weights stay"
+        require(
+            self.parameters == "all" or self.weight_decay == 0, "Settings.weight_decay", allowed, self.weight_decay
+        )
         if self.sparsity is not None:
             require(0 < self.sparsity < 1, "Settings.sparsity", "in (0, 1)", self.sparsity)
         check_seed(self.seed)
@@ -368,10 +376,12 @@ def _updated(
         drawn = class_statistics(current, visible, settings.labels)
         gradient["weights"] += settings.discriminative * (positive.couplings - drawn.couplings)
         gradient["biases"] += settings.discriminative * (positive.units - drawn.units)
+    if settings.parameters == "biases":
+        gradient["weights"] = np.zeros_like(gradient["weights"])
     natural = {}
     if settings.optimizer == "natural":
         decayed = gradient | {"weights": gradient["weights"] - settings.weight_decay * arrays["weights"]}
-        natural = natural_step(current, negative, decayed, rate)
+        natural = natural_step(current, negative, decayed, rate, settings.parameters)
     for name, slope in gradient.items():
         if settings.method == "fast-pcd":
             arrays[f"fast/{name}"] = _FAST_DECAY * arrays[f"fast/{name}"] + rate * slope

@@ -16,8 +16,8 @@ class NumbaExactEngine:
     name = "numba-exact"
     features = frozenset(
         {"conductance", "current", "alpha", "renewing", "additive", "tsodyks-markram", "clamp", "sparse", "delays",
-         "parallel-synapses", "random-refractory", "shared-background", "replay", "varying-bias", "varying-clamp",
-         "varying-rates", "waves"}
+         "jitter", "parallel-synapses", "random-refractory", "shared-background", "replay", "varying-bias",
+         "varying-clamp", "varying-rates", "waves"}
     )  # fmt: skip
     chain_keyed = True
 

@@ -23,6 +23,7 @@ from boltzspike.simd import instruction_set
 Array = np.ndarray
 
 _REFRACTORY_BLOCK, _POOL_BLOCK = streams.REFRACTORY_BLOCK, streams.POOL_BLOCK
+_JITTER_BLOCK = streams.JITTER_BLOCK
 
 _philox4x32 = numba.njit(inline="always")(streams.philox4x32)
 
@@ -43,7 +44,7 @@ class ExactState:
     resources: Array
     utilization: Array
     under_way: Array
-    """(chains, delay + 1, units)."""
+    """(chains, slots, units)."""
     first_chain: int = 0
     """Number of the first of these chains, for its random numbers: others may be advanced elsewhere."""
 
@@ -224,7 +225,7 @@ def _run_chain(
     u, excitation, inhibition, rising_exc, rising_inh, last_spike, refractory, resources, utilization, under_way,
     dt, conductance, alpha, constant_clamp,
     c_m, g_l, v_rest, v_reset, v_thresh, constant_bias, e_exc, e_inh, tau_exc, tau_inh,
-    recurrent, short_term, refractory_law, shared, changing, source_weights, thresholds, offsets,
+    recurrent, jitter_steps, short_term, refractory_law, shared, changing, source_weights, thresholds, offsets,
     every, states, voltages, spike_step, spike_unit,
 ):  # fmt: skip
     n, sources = source_weights.shape
@@ -241,7 +242,7 @@ def _run_chain(
     emitted = 0
     draw = 0
     for step in range(start, start + steps):
-        slot = step % slots
+        oldest = (step + jitter_steps) % slots
         if inputs_change:
             segment = _follow(changing, step, dt, segment, swing, constant_bias, i_offset, clamp)
         low, high = np.uint64(step & 0xFFFFFFFF), np.uint64(step >> 32)
@@ -299,15 +300,20 @@ def _run_chain(
                 spiked = free and clamp[k] == 1
 
             # 3. Threshold
-            under_way[slot, k] = 0
+            under_way[oldest, k] = 0
             if spiked:
                 u[k] = v_reset[k]
-                under_way[slot, k] = 1.0
+                carried = 1.0
                 if renewing:
-                    under_way[slot, k] = step - last_spike[k]
+                    carried = float(step - last_spike[k])
                 elif short_term_active:
                     time = (step - last_spike[k]) * dt
-                    under_way[slot, k] = _use_resources(short_term, time, k, resources, utilization)
+                    carried = _use_resources(short_term, time, k, resources, utilization)
+                slot = step % slots
+                if jitter_steps:
+                    words = _words(step, _JITTER_BLOCK, k, chain, seed_low, seed_high)
+                    slot = (step + np.int64(words[0] * np.uint64(jitter_steps + 1) >> np.uint64(32))) % slots
+                under_way[slot, k] = carried
                 last_spike[k] = step
                 if refractory_drawn:
                     words = _words(step, _REFRACTORY_BLOCK, k, chain, seed_low, seed_high)
@@ -400,8 +406,8 @@ class ExactRunner:
                 after.last_spike[c], after.held[c], after.resources[c], after.utilization[c], after.under_way[c],
                 p.dt, p.conductance_based, p.alpha, p.clamp,
                 p.c_m, p.g_l, p.v_rest, p.v_reset, p.v_thresh, p.i_offset, p.e_rev_exc, p.e_rev_inh,
-                p.tau_syn_exc, p.tau_syn_inh, self.recurrent, self.short_term, self.refractory, self.shared,
-                self.changing, p.background_weights, self.thresholds, self.offsets,
+                p.tau_syn_exc, p.tau_syn_inh, self.recurrent, p.jitter_steps, self.short_term, self.refractory,
+                self.shared, self.changing, p.background_weights, self.thresholds, self.offsets,
                 every, states[c], voltages[c], spike_step[c], spike_unit[c],
             )  # fmt: skip
 

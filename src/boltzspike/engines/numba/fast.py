@@ -8,9 +8,11 @@ nor other chains change a bit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain as chained
 
 import numpy as np
 
@@ -32,6 +34,10 @@ __all__ = ["FastRunner", "FastState", "unsupported"]
 Array = np.ndarray
 _HORIZON = 2**30
 """Steps: what lies further back than this is as good as never, and no pass is longer."""
+_CALLS_A_THREAD = 4
+"""So many that a thread which was held up leaves some to the others; a call costs as much as two thousand rows."""
+_WORTH_THREADS = 2**20
+"""Neuron-steps: less is done, by one thread, before others have begun."""
 _NEVER_FREE = 2**31 - 1
 _STREAM_DOMAIN = 0xFFFF0000
 """Second counter word of the generators' seeds; the exact path's streams never get there."""
@@ -135,6 +141,8 @@ class FastRunner:
         lanes = ROW if chains_layout else 1
         trace = increments.reshape(len(dynamics), slots, n, scaled.traces, lanes)
         full = scaled.tables.renewal.reshape(scaled.traces, -1)[:, -1]
+        # lanes that are units keep weights in units of their source's scale
+        scales = np.ones(n, dtype=np.float32) if chains_layout else scaled.tables.scales
         by_block = np.pad(begin.last_spike, [(0, -rest.chains % lanes), (0, 0)], constant_values=LONG_AGO)
         by_block = by_block.reshape(-1, lanes, n)
         for step in range(-slots + 1, 0):
@@ -142,7 +150,7 @@ class FastRunner:
             for block, unit in np.argwhere((by_block == step).any(axis=1)):
                 entry = arriving[block, slot]
                 sources[block, slot * n + entry] = unit << 2 | 1 if chains_layout else unit
-                trace[block, slot, entry] = full[:, None] * (by_block[block, :, unit] == step)
+                trace[block, slot, entry] = scales[unit] * full[:, None] * (by_block[block, :, unit] == step)
                 arriving[block, slot] += 1
         return replace(
             rest,
@@ -199,58 +207,48 @@ class FastRunner:
     def _run_pass(self, state: FastState, steps: int, record: Record, joint: Array) -> tuple[Samples, FastState]:
         p, chains, n = self.program, state.chains, self.program.n_units
         scaled, slots, together = self.scaled, self.slots, self.chains_a_block
-        after = replace(
-            state,
-            step=state.step + steps,
-            dynamics=aligned(state.dynamics),
-            generator=state.generator.copy(),
-            arriving=state.arriving.copy(),
-            sources=state.sources.copy(),
-            increments=aligned(state.increments),
-        )
-        tables = self._enter_segment(state.step, after.dynamics)
-        free_at = aligned(self._free_at(state))
-        free_before = free_at.copy()
-        blocks = len(free_at)
+        stop = state.step + steps
+        rest = state.dynamics.copy()
+        tables = self._enter_segment(state.step, rest)
+        free_before = self._free_at(state)
+        spiking = np.empty((len(rest), scaled.rows + 1), dtype=np.int64)
+        moving = state.generator, state.arriving, state.sources, state.increments
+        blocks = Block(*map(aligned, (rest, free_before, *moving, spiking)))
         every = record.draws_every
-        draws = after.step // every - state.step // every if every else 0
+        draws = stop // every - state.step // every if every else 0
         states = np.zeros((chains, draws, n), dtype=np.int8)
         room = together * n * (steps // int(p.refractory_steps.min()) + 1) if record.uses_spikes else 0
-        gatherer = PassGatherer(record, state.last_spike, p.refractory_steps, state.step, after.step, joint)
+        gatherer = PassGatherer(record, state.last_spike, p.refractory_steps, state.step, stop, joint)
 
-        def run_block(b: int) -> Array:
-            spikes = np.empty((2, room), dtype=np.int32)
-            block = Block(
-                after.dynamics[b],
-                free_at[b],
-                after.generator[b],
-                after.arriving[b],
-                after.sources[b],
-                after.increments[b],
-                np.zeros(scaled.rows + 1, dtype=np.int64),
-            )
-            output = Output(
-                states[b * together : (b + 1) * together],
-                every,
-                every - state.step % every if every else -1,
-                *spikes,
-            )
-            count, _ = self.kernel(steps, state.step % slots, slots, n, scaled.traces, tables, block, output)
-            gatherer.take(spikes[0, :count], spikes[1, :count], b * together, together)
-            return spikes[:, :count].copy() if record.spikes else spikes[:, :0]
+        def run_blocks(first: int, last: int) -> list[Array]:
+            spikes = np.empty((2, last - first, room), dtype=np.int32)
+            counts = np.zeros(last - first, dtype=np.int64)
+            until_draw = every - state.step % every if every else -1
+            output = Output(states, every, until_draw, counts, *spikes)
+            slot = state.step % slots
+            self.kernel(first, last, steps, slot, slots, n, scaled.traces, tables, blocks, output)
+            kept = [spikes[:, i, :count] for i, count in enumerate(counts)]
+            for b, (step, source) in enumerate(kept, first):
+                gatherer.take(step, source, b * together, together)
+            return [of_block.copy() for of_block in kept] if record.spikes else []
 
-        if blocks > 1 and self.threads > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                kept = list(pool.map(run_block, range(blocks)))
-        else:
-            kept = [run_block(b) for b in range(blocks)]
-
+        kept = self._shared_out(run_blocks, len(rest), steps)
+        after = replace(
+            state,
+            step=stop,
+            dynamics=_within(blocks.dynamics, state.dynamics),
+            generator=_within(blocks.generator, state.generator),
+            arriving=_within(blocks.arriving, state.arriving),
+            sources=_within(blocks.sources, state.sources),
+            increments=_within(blocks.increments, state.increments),
+        )
+        free_at = _within(blocks.free_at, free_before)
         moved, unmoved = (self._by_chain(lanes, chains).astype(np.int64) for lanes in (free_at, free_before))
         last_spike = np.where(moved == unmoved, state.last_spike, moved - p.refractory_steps + state.step)
         spikes = None
         if record.spikes:
             step, source = np.concatenate(kept, axis=1).astype(np.int64)
-            block_of = np.repeat(np.arange(blocks), [spikes_of_block.shape[1] for spikes_of_block in kept])
+            block_of = np.repeat(np.arange(len(rest)), [of_block.shape[1] for of_block in kept])
             if scaled.layout == "chains":
                 chain, unit = block_of * ROW + source % ROW, source // ROW
             else:
@@ -277,6 +275,16 @@ class FastRunner:
             gathered=gatherer.gathered(last_spike, states, threads=self.threads),
         )
         return samples, replace(after, last_spike=last_spike)
+
+    def _shared_out(self, run: Callable[[int, int], list[Array]], blocks: int, steps: int) -> list[Array]:
+        """Run all blocks, in some calls for each thread, and join what they return."""
+        bounds = np.linspace(0, blocks, min(blocks, _CALLS_A_THREAD * self.threads) + 1).astype(int).tolist()
+        calls = bounds[:-1], bounds[1:]
+        lanes = blocks * self.scaled.rows * ROW
+        if self.threads > 1 and steps * lanes >= _WORTH_THREADS:
+            with ThreadPoolExecutor(min(self.threads, len(calls[0]))) as pool:
+                return list(chained.from_iterable(pool.map(run, *calls)))
+        return list(chained.from_iterable(map(run, *calls)))
 
     def _free_at(self, state: FastState) -> Array:
         """Return when each lane is free, int32 (blocks, rows * 16), counted from this pass; spare lanes: never."""
@@ -308,6 +316,11 @@ class FastRunner:
             by_chain = lanes.reshape(len(lanes), -1, ROW).transpose(0, 2, 1).reshape(-1, self.scaled.rows)
             return by_chain[:chains]
         return lanes[:, : self.program.n_units]
+
+
+def _within(padded: Array, shape: Array) -> Array:
+    """Return the rows of an array without what ``aligned`` put behind them."""
+    return padded[:, : shape.shape[1]]
 
 
 def _generators(seed: int, blocks: int, layout: Layout) -> Array:

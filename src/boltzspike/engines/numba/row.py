@@ -14,12 +14,25 @@ these functions as arguments and vanish by inlining.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from boltzspike.simd import LANES, bits, broadcast, fmuladd, load, negative, pick, select, store, trailing_zeros
+from boltzspike.simd import (
+    LANES,
+    bits,
+    broadcast,
+    element,
+    fmuladd,
+    load,
+    negative,
+    pick,
+    put,
+    select,
+    store,
+    trailing_zeros,
+)
 
 Array = np.ndarray
 ROW = 2 * LANES
@@ -28,6 +41,9 @@ ALL_BELOW = 0xFF00FF
 """The lanes of a row as bits: those of the upper half apart, else LLVM joins the masks of halves by shuffles."""
 PICKED = 0
 """Thresholds of a law that is a table of eight values, each as likely."""
+KERNEL_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
+"""Without numba's runtime references to arrays aren't counted. Each count is a call, made in each step where numba
+can't see that it need not; together they had cost as much as the neurons."""
 G_EXC, G_INH, V, FIELDS = 0, 1, 2, 3
 E_EXC, E_INH, LEAK, RESET, DECAY_EXC, DECAY_INH, PARAMETERS = 0, 1, 2, 3, 4, 5, 6
 """Rows of ``Tables.parameters``. LEAK is g_l dt/c_m, of current-based neurons the decay factor of v."""
@@ -67,7 +83,7 @@ class Tables(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The state of one block, flat arrays that the kernel writes to."""
+    """The state of one block, flat arrays that the kernel writes to; of many, the same with one axis more."""
 
     dynamics: Array
     """float32 [row][FIELDS][16]."""
@@ -91,15 +107,31 @@ class Output(NamedTuple):
     """What a pass leaves behind."""
 
     states: Array
-    """int8 (chains of the block, draws, units)."""
+    """int8 (chains of all blocks, draws, units)."""
     every: int
     """Steps between draws, 0 for none."""
     until_draw: int
     """Steps up to and including that of the first draw."""
+    kept: Array
+    """int64 (blocks of this call,): number of spikes kept of each."""
     spike_step: Array
-    """int32 [spike], steps from the start of the pass; empty: don't keep spikes."""
+    """int32 (blocks of this call, spikes), steps from the start of the pass; no room: don't keep spikes."""
     spike_source: Array
-    """int32 [spike]: row * 16 + lane."""
+    """int32 (blocks of this call, spikes): row * 16 + lane."""
+
+
+@njit(forceinline=True)
+def block_of(blocks, b):
+    """Return one of many blocks."""
+    return Block(
+        blocks.dynamics[b],
+        blocks.free_at[b],
+        blocks.generator[b],
+        blocks.arriving[b],
+        blocks.sources[b],
+        blocks.increments[b],
+        blocks.spiking[b],
+    )
 
 
 @njit(forceinline=True)
@@ -209,14 +241,33 @@ def next_lane(spiked):
 @njit(forceinline=True)
 def note(spiking, count, row, spiked):
     """Note the lanes of a row that spike; without a branch, which would be guessed wrong at every spike."""
-    spiking[count] = row << ROW_SHIFT | spiked
-    return count + np.uintp(spiked != 0)
+    put(spiking, count, row << ROW_SHIFT | spiked)
+    return count + int(spiked != 0)
+
+
+@njit(forceinline=True)
+def rest(block, tables, row, lane, until):
+    """Put a neuron that spiked to its reset potential, up to a step."""
+    put(block.free_at, row * ROW + lane, until)
+    # the next step does it again, unless the refractory period is one step
+    reset = element(tables.parameters, row * tables.parameter_stride + RESET * ROW + lane)
+    put(block.dynamics, (row * FIELDS + V) * ROW + lane, reset)
+
+
+@njit(forceinline=True)
+def keep_spike(output, b, kept, step, neuron):
+    """Keep a spike of the block that is the b-th of this call, if spikes are kept; return how many are."""
+    if output.spike_step.shape[1] == 0:
+        return kept
+    output.spike_step[b, kept] = step
+    output.spike_source[b, kept] = neuron
+    return kept + 1
 
 
 @njit(forceinline=True)
 def step_rows(rows, block, tables, generator, now, relaxation, conductance, levels, bits_a_draw, degree):
     """Step all rows; return how many hold a spike, which ``block.spiking`` lists, and the generator."""
-    spiking, count = block.spiking, np.uintp(0)  # unsigned: no index counts from the end
+    spiking, count = block.spiking, 0
     for row in range(rows):
         word, generator = sfc32(generator)
         if bits_a_draw == 3:
@@ -230,4 +281,4 @@ def step_rows(rows, block, tables, generator, now, relaxation, conductance, leve
             words = word, second, third, fourth
         spiked = step_row(row, words, block, tables, now, relaxation, conductance, levels, degree)
         count = note(spiking, count, row, spiked)
-    return np.int64(count), generator
+    return count, generator

@@ -23,6 +23,8 @@ _KNOWN = {
     "conductance", "current", "renewing", "additive", "clamp", "sparse", "delays", "parallel-synapses",
     "varying-bias", "varying-clamp",
 }  # fmt: skip
+_LINE = 64
+"""Bytes of a cache line."""
 _CLAMP_DRIVE = 1e6
 """mV: the constant drive that stands for a clamp."""
 _RELAXATION_ERROR = 1e-5
@@ -119,7 +121,7 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
     start[[G_EXC, G_INH]] = mean * unit - offset
     start[V] = p.v_reset - p.v_thresh
 
-    biases = np.stack([_flat(_by_row(values, layout), np.float32) for values in drive])
+    biases = aligned(np.stack([_by_row(values, layout).ravel() for values in drive]).astype(np.float32))
     rows = n if layout == "chains" else -(-n // ROW)
     parameters = np.concatenate([reversal, leak[None], (p.v_reset - p.v_thresh)[None], decay])
     assert len(parameters) == PARAMETERS
@@ -189,15 +191,20 @@ def _shared(rows: Array) -> tuple[Array, int]:
 
 
 def _flat(values: Array, dtype: type) -> Array:
-    return aligned(np.ascontiguousarray(values, dtype=dtype)).ravel()
+    return aligned(np.asarray(values, dtype=dtype).reshape(1, -1))[0, : values.size]
 
 
-def aligned(values: Array) -> Array:
-    """Copy to memory that starts on a cache line: a vector that lies across two costs two loads."""
-    spare = np.empty(values.size + 64 // values.itemsize, dtype=values.dtype)
-    start = -spare.ctypes.data % 64 // values.itemsize
-    copy = spare[start : start + values.size].reshape(values.shape)
-    copy[:] = values
+def aligned(rows: Array) -> Array:
+    """Copy (rows, length) so that each row begins with a cache line; what is longer then is behind its end.
+
+    A vector that lies across two lines costs two loads; a line that two threads write to, far more.
+    """
+    number, length = rows.shape
+    padded = -(-length * rows.itemsize // _LINE) * _LINE
+    spare = np.zeros(number * padded + _LINE, dtype=np.uint8)
+    start = -spare.ctypes.data % _LINE
+    copy = spare[start : start + number * padded].view(rows.dtype).reshape(number, -1)
+    copy[:, :length] = rows
     return copy
 
 
@@ -223,15 +230,17 @@ def _connections(program: Program, layout: Layout, unit: Array, trace_of: Array,
     """Return ``targets``, ``weights``, ``connections``, ``delays`` and ``scales`` of ``Tables``."""
     p, n = program, program.n_units
     if layout == "units":
-        weight = np.where(p.weights < 0, p.weights * unit[1][:, None], p.weights * unit[0][:, None])
-        largest = np.abs(weight).max(axis=0)
+        weight = np.where(p.weights < 0, unit[1][:, None], unit[0][:, None])
+        weight *= p.weights
+        largest = np.maximum(weight.max(axis=0), -weight.min(axis=0))
         scales = np.where(largest > 0, largest, 1.0) / np.iinfo(np.int16).max
         dense = np.zeros((n, rows * ROW), dtype=np.int16)
-        dense[:, :n] = np.round(weight / scales).T
+        weight /= scales
+        dense[:, :n] = np.round(weight, out=weight).T
         none = np.zeros(1, dtype=np.int32)
         return {
             "targets": none,
-            "weights": aligned(dense).ravel(),
+            "weights": _flat(dense, np.int16),
             "connections": none,
             "delays": none,
             "scales": scales.astype(np.float32),
@@ -255,7 +264,6 @@ def _connections(program: Program, layout: Layout, unit: Array, trace_of: Array,
 def exponent_range(program: Program) -> tuple[float, float]:
     """Return the range of g_tot dt/c_m: six standard deviations of the background, the synapses all on or off."""
     p = program
-    target, _, weight, _ = p.synapses()
     low = high = p.g_l
     for sign, tau_syn in ((1, p.tau_syn_exc), (-1, p.tau_syn_inh)):
         source = np.maximum(sign * p.background_weights, 0)
@@ -263,10 +271,20 @@ def exponent_range(program: Program) -> tuple[float, float]:
         sd = np.sqrt(tau_syn / 2 * (p.background_rates * source**2).sum(axis=1))
         # a renewing trace peaks at 1, an additive one at the sum of a geometric series
         peak = 1.0 if p.renewing else 1 / -np.expm1(-p.refractory_steps.min() * p.dt / tau_syn)
-        recurrent = peak * np.bincount(target, np.maximum(sign * weight, 0), p.n_units)
+        recurrent = peak * _all_weights(p, sign)
         low = low + np.maximum(mean - 6 * sd, 0)
         high = high + mean + 6 * sd + recurrent
     return float((low * p.dt / p.c_m).min()), float((high * p.dt / p.c_m).max())
+
+
+def _all_weights(program: Program, sign: int) -> Array:
+    """Return the sum of the weights, as positive numbers, of the synapses of one sign of each unit, (n,)."""
+    p = program
+    if p.teeth is None and "sparse" not in p.features:
+        # without a copy: a dense matrix may be the largest thing there is
+        return sign * p.weights.sum(axis=1, where=p.weights > 0 if sign > 0 else p.weights < 0)
+    target, _, weight, _ = p.synapses()
+    return np.bincount(target, np.maximum(sign * weight, 0), p.n_units)
 
 
 def relaxation(low: float, high: float) -> tuple[Array, float]:
