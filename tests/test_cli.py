@@ -181,10 +181,17 @@ def test_a_synapse_is_named_by_its_plasticity_recovery_or_teeth_and_delay():
     assert read_synapse("teeth=5") == bs.Synapse(plasticity="additive", teeth=5)
     depressing = bs.Synapse(plasticity="tsodyks-markram", U=1.0, tau_rec=13.0, delay=1.0)
     assert read_synapse("tau_rec=13,delay=1") == depressing
+    general = bs.Synapse(plasticity="tsodyks-markram", U=0.5, tau_rec=10.0, tau_fac=5.0, delay=2.0)
+    assert read_synapse("U=0.5,tau_rec=10,tau_fac=5ms,delay=2") == general
+    assert read_synapse("delay=2") == bs.Synapse(delay=2.0)
     for text, message in (
         ("teeth=two", "teeth must be a number of synapses, got 'two'"),
         ("teeth=1.5", "Synapse.teeth: must be None, or an integer of at least 1, got 1.5"),
-        ("teeth=2,dely=1", "after a comma comes delay=MS, got 'dely=1'"),
+        ("teeth=2,dely=1", "expected U=NUMBER, .*, delay=NUMBER, got 'dely=1'"),
+        ("renewed=1", "expected a name .* or U=NUMBER, .*, got 'renewed=1'"),
+        ("U=0.5,U=0.6", "U must be given once, got twice"),
+        ("U=0.5,tau_fac=5", "Synapse.tau_rec: must be"),
+        ("renewing,U=0.5", "Synapse.U: must be None unless"),
     ):
         with pytest.raises(ValidationError, match=message):
             read_synapse(text)

@@ -3,10 +3,10 @@
 | group | what it holds |
 |---|---|
 | posterior | states, int8 (chain, draw, unit), 0 or 1 |
-| sample_stats | energy (chain, draw); rate in Hz (chain, unit) |
+| sample_stats | energy (chain, draw) of the target; rate in Hz (chain, unit) |
 | recorded | what was counted or kept besides: occupancy, pairs, joint states, intervals, voltages, energies |
 | spikes | ragged: chain, unit and step of each, in the order of (chain, step, unit) |
-| target | the machine, and its exact marginals where they were asked for |
+| target | the machine, and its exact marginals where they were asked for; none of a network given as it is |
 | calibration, network, translation, compiled | what made the samples |
 | configuration | seed, engine, durations, versions, machine |
 
@@ -62,7 +62,8 @@ def to_tree(result: Result, *, large: bool = True) -> xarray.DataTree:
     for name, (dimensions, array) in variables.items():
         if not is_large(dimensions, array):
             groups[group_of(name)][name] = dimensions, array
-    groups["target"] = _described(result.machine, _exact_marginals(result))
+    if result.machine is not None:
+        groups["target"] = _described(result.machine, _exact_marginals(result))
     for name in _DESCRIBED:
         what = getattr(result, name, None)
         if what is not None:
@@ -80,7 +81,7 @@ _ARVIZ = {"inference_library": "boltzspike"}
 def _rate(result: Result) -> dict[str, Any]:
     if result.network is None:
         return {}
-    tau = np.full(result.machine.n_units, np.nan)
+    tau = np.full(result.n_units, np.nan)
     tau[result.simulated] = [neuron.tau_refrac for neuron in result.network.neurons]
     rate = diagnostics.chain_marginals(result.draws) / tau * 1e3
     return {"rate": (("chain", "unit"), rate, {"units": "Hz", "long_name": "p(z = 1) / tau_refrac"})}
@@ -249,7 +250,8 @@ def from_tree(tree: xarray.DataTree, where: str) -> Result:
     if tree.attrs.get("format") != "boltzspike":
         raise ValidationError(f"{where}: not a boltzspike result")
     _check_schema(tree.attrs.get("schema"), where)
-    for name in ("target", "configuration"):
+    as_it_is = "network" in tree.children and "translation" not in tree.children
+    for name in ("configuration",) if as_it_is else ("target", "configuration"):
         if name not in tree.children:
             raise ValidationError(f"{where}: the group {name!r} is missing")
     if _digest(tree.children) != tree.attrs.get("digest"):

@@ -26,8 +26,13 @@ _ZIP_SIGNATURE = b"PK\x03\x04"
 _ZARR_FILES = (".zgroup", "zarr.json")
 
 
-def read(path: str | os.PathLike[str]) -> Any:
+def read(path: str | os.PathLike[str], *, beta: float | None = None) -> Any:
     """Read a file of any format that boltzspike knows; the content decides, not the name.
+
+    Parameters
+    ----------
+    beta
+        Inverse temperature of the machine of an Ising, QUBO or graph file; ``None``: 1. Other files take none.
 
     Returns
     -------
@@ -40,19 +45,25 @@ def read(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     if is_zarr(path):
+        _refuse_beta(path, beta)
         return _read_result(path, "zarr")
     try:
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:
         raise ValidationError(f"{path}: can't be read: {error.strerror}") from None
+    is_json = head.lstrip().startswith(b"{")
+    if is_json or head == _HDF5_SIGNATURE or head.startswith(_ZIP_SIGNATURE):
+        _refuse_beta(path, beta)
     if head == _HDF5_SIGNATURE:
         return _read_result(path, "h5netcdf")
     if head.startswith(_ZIP_SIGNATURE):
         return _read_npz(path)
-    if head.lstrip().startswith(b"{"):
-        return _read_json(path)
-    return _read_text(path)
+    return _read_json(path) if is_json else _read_text(path, beta)
+
+
+def _refuse_beta(path: Path, beta: float | None) -> None:
+    require(beta is None, f"{path}: beta", "left out: only Ising, QUBO and graph files take one", beta)
 
 
 def is_zarr(path: Path) -> bool:
@@ -83,8 +94,12 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def _read_text(path: Path) -> Any:
+def _read_text(path: Path, beta: float | None) -> Any:
     text = read_text(path)
+    for known, parse in _ENERGY_FORMATS:
+        if known.match(text):
+            return parse(text, str(path), beta=1.0 if beta is None else beta)
+    _refuse_beta(path, beta)
     for known, parse in _TEXT_FORMATS:
         if known.match(text):
             return parse(text, str(path))
@@ -100,6 +115,8 @@ _TEXT_FORMATS: tuple[tuple[re.Pattern[str], Callable[[str, str], Any]], ...] = (
     (re.compile(_COMMENTS + r"network\b", re.DOTALL), bayes.parse_bif),
     (re.compile(r"\s*<"), bayes.parse_xmlbif),
     (re.compile(r"\s*(BAYES|MARKOV)\b"), bayes.parse_uai),
+)
+_ENERGY_FORMATS: tuple[tuple[re.Pattern[str], Callable[..., Any]], ...] = (
     (re.compile(r"\s*#.*?vartype", re.IGNORECASE), ising.parse_coo),
     (re.compile(r"(?:c.*\n|\s*\n)*p\s+qubo\b"), ising.parse_qubo),
     (re.compile(r"\s*\d+[ \t]+\d+[ \t]*\r?\n"), ising.parse_rud),

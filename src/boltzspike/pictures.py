@@ -311,7 +311,8 @@ def weights(result: Result, *, ax: Axes | None = None) -> Axes:
     """Draw the network's synaptic weights against the target's, and the line of the PSP rule."""
     calibration, network, translation = result.calibration, result.network, result.translation
     if calibration is None or network is None or translation is None:
-        raise ValidationError("weights: needs a result of spiking neurons; this one has no membranes")
+        why = "this one has no membranes" if network is None else "this network was given as it is"
+        raise ValidationError(f"weights: needs a result of spiking neurons made for a target; {why}")
     wanted = np.asarray(translation.machine.weights)
     used = network.weights.toarray() if is_sparse(network.weights) else np.asarray(network.weights)
     coupled = (wanted != 0) | (used != 0)
@@ -354,10 +355,13 @@ def _layout(names: Sequence[str], where: str) -> Array:
 
 
 def images(result: Result, *, draws: int = 9) -> Figure:
-    """Draw the image of the sampled marginals, the exact one, and some draws of different chains."""
-    layout, truth = _layout(result.names, "images"), result.reference()
-    shown = [result.marginals()[layout], truth.marginals[layout]]
-    titles = ["sampled", "exact" if truth.exact else "Gibbs"]
+    """Draw the image of the sampled marginals, the target's, and some draws of different chains."""
+    layout = _layout(result.names, "images")
+    shown, titles = [result.marginals()[layout]], ["sampled"]
+    if result.machine is not None:
+        truth = result.reference()
+        shown.append(truth.marginals[layout])
+        titles.append("exact" if truth.exact else "Gibbs")
     if result.samples.packed is not None:
         z = result.z
         chain = np.linspace(0, len(z) - 1, draws).astype(int)

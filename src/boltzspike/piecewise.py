@@ -64,14 +64,18 @@ def large_of(result: Any) -> list[Large]:
         draws = result.draws
         chains, number, _ = draws.shape
         number_of = lambda where: np.arange(where[0].start, where[0].stop)
-        energy = lambda where: energies(result.machine, draws, *where)
+        machine = result.machine
+        energy = lambda where: energies(machine, draws, *where)
         about = {"long_name": "z(t): 1 while the neuron is refractory"}, {"long_name": "-(z W z / 2 + b z)"}
-        variables: tuple[tuple[Any, ...], ...] = (
+        variables: list[tuple[Any, ...]] = [
             ("posterior", "draw", ("draw",), (number,), np.int64, number_of, {}),
             ("posterior", "states", ("chain", "draw", "unit"), draws.shape, np.int8, draws.__getitem__, about[0]),
             ("sample_stats", "draw", ("draw",), (number,), np.int64, number_of, {}),
-            ("sample_stats", "energy", ("chain", "draw"), (chains, number), np.float64, energy, about[1]),
-        )
+        ]
+        if machine is not None:
+            variables.append(
+                ("sample_stats", "energy", ("chain", "draw"), (chains, number), np.float64, energy, about[1])
+            )
         for group, name, dimensions, shape, dtype, part, attributes in variables:
             found.append(
                 Large(

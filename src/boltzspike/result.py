@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from boltzspike.translation.budget import Budget
 
+NO_TARGET = "no target: this is a run of a network as it is; sample(network, target=machine) names one"
 MAX_PLOTTED_UNITS = 10
 MAX_JUDGED_UNITS = 12
 """Free units up to which a verdict looks at the joint distribution."""
@@ -52,28 +53,39 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """Samples of a machine, and everything needed to judge and repeat them."""
+    """Samples of a machine or of a network, and everything needed to judge and repeat them.
 
-    machine: Machine
-    """The target, all units."""
+    There is no target where a ``SpikingNetwork`` was sampled without ``target=``: what compares with one raises a
+    ``ValidationError`` that begins with "no target", and ``exact()`` is ``None``.
+    """
+
+    machine: Machine | None
+    """The target, all units; ``None``: there is none."""
     clamp: Mapping[int, int]
     """Evidence, by unit index."""
     calibration: Calibration | None
     network: SpikingNetwork | None
     """The spiking network that was simulated; ``None``, as the calibration, for samplers without membranes."""
     translation: Translation | None
-    """What the neurons were handed for the target."""
+    """What the neurons were handed for the target; ``None``, as the calibration, of a network given as it is."""
     samples: Samples
     """As recorded: the simulated units alone, in the order of ``simulated``."""
     simulated: Array
-    """Index in ``machine`` of each simulated unit."""
+    """Index among all units of each simulated one."""
     configuration: Mapping[str, Any]
     """Engine, dt, duration, seed, rule, versions, wall time."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all units."""
-        return tuple(self.machine.names or ())
+        named = self.network if self.machine is None else self.machine
+        assert named is not None
+        return tuple(named.names or ())
+
+    @property
+    def n_units(self) -> int:
+        """Number of all units, clamped ones included."""
+        return len(self.names)
 
     @cached_property
     def z(self) -> Array:
@@ -86,7 +98,7 @@ class Result:
         packed = self.samples.packed
         if packed is None:
             raise ValidationError('states: were not recorded; sample(..., record="states") keeps them')
-        return Draws.of(packed.bits, self.simulated, self.machine.n_units, self.clamp)
+        return Draws.of(packed.bits, self.simulated, self.n_units, self.clamp)
 
     @property
     def _free_draws(self) -> Draws:
@@ -104,11 +116,16 @@ class Result:
     @cached_property
     def free(self) -> Array:
         """Indices of the units that are not clamped."""
-        return np.array([k for k in range(self.machine.n_units) if k not in self.clamp])
+        return np.array([k for k in range(self.n_units) if k not in self.clamp])
 
     def target(self) -> Machine:
         """Return the target of the free units under the evidence."""
-        return self.machine.given(self.clamp)[0]
+        return self._target_of_all().given(self.clamp)[0]
+
+    def _target_of_all(self) -> Machine:
+        if self.machine is None:
+            raise ValidationError(NO_TARGET)
+        return self.machine
 
     def marginals(self) -> Array:
         """Return p(z=1) as sampled, shape (units,)."""
@@ -136,7 +153,7 @@ class Result:
 
     def _with_clamped(self, of_simulated: Array, clamped: Mapping[int, int] | None = None) -> Array:
         """Return values of the simulated units, and of those that were not, by index in the machine."""
-        values = np.zeros(self.machine.n_units)
+        values = np.zeros(self.n_units)
         for unit, value in (self.clamp if clamped is None else clamped).items():
             values[unit] = value
         values[self.simulated] = of_simulated
@@ -176,7 +193,7 @@ class Result:
         if self.samples.gathered.joint is None:
             self._need_states("joint", "joint")
             return diagnostics.joint(self.draws)
-        n = self.machine.n_units
+        n = self.n_units
         require(n <= MAX_JOINT_UNITS, "joint", f"of at most {MAX_JOINT_UNITS} units", n)
         shares = self._recorded_joint(self.simulated).mean(axis=0)
         bit = 1 << np.arange(n - 1, -1, -1, dtype=np.int64)
@@ -225,12 +242,12 @@ class Result:
             raise ValidationError(f"{method}: needs what was not recorded; {ways} records it")
 
     def exact(self) -> Exact | None:
-        """Return the exact moments of all units under the evidence, or ``None`` where they can't be had."""
+        """Return the target's exact moments under the evidence, of all units; ``None`` where they can't be had."""
         return self._moments
 
     @cached_property
     def _moments(self) -> Exact | None:
-        return exact.exact_given(self.machine, self.clamp)
+        return None if self.machine is None else exact.exact_given(self.machine, self.clamp)
 
     def reference(self) -> Reference:
         """Return what to compare the marginals with: exact, or else by long Gibbs sampling with errors."""
@@ -241,22 +258,25 @@ class Result:
         from boltzspike.pipeline import reference  # it samples: a listed exception, as ``save``
 
         clamp: dict[int | str, int] = dict(self.clamp.items())
-        return reference(self.machine, clamp, known=self._moments)
+        return reference(self._target_of_all(), clamp, known=self._moments)
 
     def energies(self) -> Array:
         """Return the energy of each draw, shape (chains, draws): of all units, clamped ones included."""
+        machine = self._target_of_all()
         self._need_states("energies")
         chains, draws, _ = self.draws.shape
-        return energies(self.machine, self.draws, slice(0, chains), slice(0, draws))
+        return energies(machine, self.draws, slice(0, chains), slice(0, draws))
 
     def convergence(self) -> diagnostics.Convergence:
-        """Return R-hat, ESS and MCSE of the free units, and of the energy, which comes last."""
+        """Return R-hat, ESS and MCSE of the free units, and of the energy of the target, which comes last."""
         return self._convergence
 
     @cached_property
     def _convergence(self) -> diagnostics.Convergence:
         self._need_states("convergence")
         units = diagnostics.convergence(self._free_draws, tuple(self.names[k] for k in self.free))
+        if self.machine is None:
+            return units
         return units.beside(diagnostics.convergence(self.energies()[..., None], ("energy",)))
 
     def efficiency(self) -> diagnostics.Efficiency:
@@ -293,6 +313,7 @@ class Result:
         return shares.reshape(-1, shares.shape[-1])[:, of_free]
 
     def _exact_or_refuse(self, method: str) -> Exact:
+        self._target_of_all()
         moments = self.exact()
         if moments is None:
             raise ValidationError(
@@ -384,7 +405,7 @@ class Result:
     def verdict(self) -> diagnostics.Verdict:
         """Return in words whether the error bars can be trusted, and what they say about the bias."""
         free, found = self.free, self.convergence()
-        moments, names = self.exact(), found.names[:-1]
+        moments, names = self.exact(), tuple(self.names[k] for k in free)
         if moments is None or set(names) <= set(found.constant):
             return diagnostics.judge(found)
         small = len(free) <= MAX_JUDGED_UNITS
@@ -418,12 +439,12 @@ class Result:
         return plots.plot_probabilities(names, self.marginals()[free], error, exact_marginals, ax=ax)
 
     def plot_joint(self, ax: Axes | None = None) -> Axes:
-        """Draw the sampled joint distribution of the free units (at most 10) with errors, and the exact one."""
+        """Draw the sampled joint distribution of the free units (at most 10) with errors, and the target's."""
         n = len(self.free)
         require(n <= MAX_PLOTTED_UNITS, "plot_joint", f"of at most {MAX_PLOTTED_UNITS} free units", n)
         per_block = self._joint_of_blocks("plot_joint")
         labels = [f"{code:0{n}b}" for code in range(2**n)]
-        exact_joint = exact.exact_joint(self.target())
+        exact_joint = None if self.machine is None else exact.exact_joint(self.target())
         return plots.plot_probabilities(
             labels, per_block.mean(axis=0), diagnostics.standard_error(per_block), exact_joint, log=True, ax=ax
         )

@@ -124,3 +124,22 @@ def test_a_fault_names_the_line(tmp_path, text, old, new, message):
 def test_labels_that_print_alike_stay_apart():
     machine = ising.from_bqm(dimod.BinaryQuadraticModel({1: 1.0, "1": 2.0}, {}, 0.0, "BINARY"))
     assert machine.names == ("1", "'1'")
+
+
+@pytest.mark.parametrize("text", [QUBO, RUD, "# vartype=SPIN\n0 0 0.5\n0 1 -1\n"])
+def test_a_file_is_read_at_the_beta_that_is_asked_for(tmp_path, text):
+    (tmp_path / "m").write_text(text)
+    one, two = bs.read(tmp_path / "m"), bs.read(tmp_path / "m", beta=2.0)
+    np.testing.assert_allclose(two.weights, 2 * one.weights)
+    np.testing.assert_allclose(two.biases, 2 * one.biases)
+    assert np.abs(one.weights).max() > 0
+    with pytest.raises(ValidationError, match="beta: must be > 0, got 0"):
+        bs.read(tmp_path / "m", beta=0.0)
+
+
+def test_a_file_that_holds_its_own_temperature_takes_no_beta(tmp_path, random_machine):
+    random_machine(2).save(tmp_path / "m.json")
+    (tmp_path / "m.bif").write_text("network x {}\n")
+    for name in ("m.json", "m.bif"):
+        with pytest.raises(ValidationError, match=f"{name}: beta: must be left out"):
+            bs.read(tmp_path / name, beta=1.0)

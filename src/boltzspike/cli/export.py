@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boltzspike.cli.options import Chains, Clamp, Dt, Duration, Machine, NeuronOption, Plasticity, Rule, Seed
+from boltzspike.cli.options import Beta, Chains, Clamp, Dt, Duration, Machine, NeuronOption, Plasticity, Rule, Seed
 from boltzspike.cli.reading import (
     parse_clamp,
     parse_time,
@@ -22,6 +22,7 @@ def export(
     model: Machine,
     to: Annotated[str, typer.Option(help="nest, brian2, pynn, nir, brainscales or n-bit.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
+    beta: Beta = None,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
     duration: Duration = "100s",
     chains: Chains = 64,
@@ -46,7 +47,7 @@ def export(
     from boltzspike import pipeline
 
     done = pipeline.export(
-        read_machine(model), output, to=to, calibration=read_calibration(neuron), rule=read_rule(rule),
+        read_machine(model, beta=beta), output, to=to, calibration=read_calibration(neuron), rule=read_rule(rule),
         synapse=read_synapse(plasticity), clamp=parse_clamp(clamp), dt=dt,
         duration=parse_time(duration, "duration"), burn_in=parse_time(burn_in, "burn-in"),
         chains=chains, seed=seed, threads=threads, bits=bits, allow_loss=allow_loss,

@@ -10,7 +10,8 @@ import typer
 Model = Annotated[
     Path,
     typer.Argument(
-        help="Boltzmann machine, RBM or Bayesian network: any format of docs/models.md.", show_default=False
+        help="Boltzmann machine, RBM, Bayesian network or spiking network: any format of docs/models.md.",
+        show_default=False,
     ),
 ]
 Machine = Annotated[
@@ -18,6 +19,10 @@ Machine = Annotated[
 ]
 ClassRBM = Annotated[Path, typer.Argument(help="RBM with label units, as train writes it.", show_default=False)]
 NeuronOption = Annotated[str, typer.Option(help="Preset (S1, S2, S5a, thesis, dodo) or a calibration file.")]
+Beta = Annotated[
+    float | None,
+    typer.Option(help="Inverse temperature of an Ising, QUBO or graph file; default: 1.", show_default=False),
+]
 Clamp = Annotated[list[str], typer.Option(help="Evidence NAME=0 or NAME=1; may be repeated.", show_default=False)]
 Evidence = Annotated[
     list[str],
@@ -73,8 +78,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and not
 Plasticity = Annotated[
     str,
     typer.Option(
-        help="Recurrent synapse: renewing; additive; depressing: tau_rec=MS (see design --synapse); teeth=N: N+1 "
-        "in parallel, the PSP a cut exponential (1) or nearly a rectangle (5). Any with ,delay=MS."
+        help="Recurrent synapse: renewing; additive; depressing: tau_rec=MS (see design --synapse); general: "
+        "U=0.5,tau_rec=MS,tau_fac=MS; teeth=N: N+1 in parallel, the PSP a cut exponential (1) or "
+        "nearly a rectangle (5). Any with ,delay=MS."
     ),
 ]
 Cluster = Annotated[

@@ -43,6 +43,7 @@ def answer_queries(
     burn_in: str,
     all_variables: bool,
     as_json: bool,
+    beta: float | None,
     **settings: Any,
 ) -> None:
     """Answer the queries in a file and print it; ``about_one``: options that must not have been given."""
@@ -55,9 +56,9 @@ def answer_queries(
         if given:
             raise ValidationError(f"{name}: is about one question; leave it out, or --evidence-file")
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        target = read(model)
+        target = read(model, beta=beta)
         if not isinstance(target, BayesianNetwork):
-            target = read_machine(model)
+            target = read_machine(model, beta=beta)
         if isinstance(named := read_rule(rule), Translation):
             raise ValidationError(f"rule: {rule} is tuned to one machine, each query makes another; name a rule")
         stopped = None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from boltzspike.calibration import Calibration
     from boltzspike.compilation import Compiled
     from boltzspike.model.boltzmann import Machine
+    from boltzspike.model.network import SpikingNetwork
     from boltzspike.model.synapse import Synapse
     from boltzspike.translation import Translation
 
@@ -106,7 +107,7 @@ def parse_likelihoods(items: list[str]) -> dict[str, dict[str, float]]:
     return found
 
 
-def parse_joint(text: str | None, target: Machine | Compiled) -> list[str]:
+def parse_joint(text: str | None, target: object) -> list[str]:
     """Return the variables of a Bayesian network named in ``VARIABLE,VARIABLE,...``; none of ``None``."""
     from boltzspike.compilation import Compiled
     from boltzspike.errors import ValidationError
@@ -159,13 +160,13 @@ def _is_preset(name: str) -> bool:
     return name in presets.ALL or not Path(name).is_file()
 
 
-def read_machine(path: Path) -> Machine:
+def read_machine(path: Path, *, beta: float | None = None) -> Machine:
     """Return the machine in a file."""
     from boltzspike.errors import ValidationError
     from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
     from boltzspike.pipeline import read
 
-    machine = read(path)
+    machine = read(path, beta=beta)
     if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
         kind = type(machine).__name__.removeprefix("Stored")
         raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {kind}")
@@ -179,26 +180,28 @@ def read_target(
     route: str | None,
     encoding: str | None,
     likelihoods: dict[str, dict[str, float]] | None = None,
-) -> Machine | Compiled:
-    """Return the machine in a file, or the Bayesian network in it compiled under the evidence."""
+    beta: float | None = None,
+) -> Machine | Compiled | SpikingNetwork:
+    """Return the machine or spiking network in a file, or a Bayesian network in it compiled under the evidence."""
     from boltzspike.compilation import compile_bayes
     from boltzspike.errors import ValidationError
     from boltzspike.model.bayesnet import BayesianNetwork
+    from boltzspike.model.network import SpikingNetwork
     from boltzspike.pipeline import read
 
-    if isinstance(network := read(path), BayesianNetwork):
+    if isinstance(network := read(path, beta=beta), BayesianNetwork):
         chosen = {name: value for name, value in (("route", route), ("encoding", encoding)) if value is not None}
         compiled = compile_bayes(network, evidence, likelihoods=likelihoods, **chosen)  # type: ignore[arg-type]  # validated there
         print(compiled.report)
         return compiled
     if evidence:
-        raise ValidationError("evidence: is for Bayesian networks; a machine takes --clamp NAME=0 or NAME=1")
+        raise ValidationError("evidence: is for Bayesian networks; this takes --clamp NAME=0 or NAME=1")
     if likelihoods:
         raise ValidationError("likelihood: is for Bayesian networks; of a machine, add its log ratio to a bias")
     for name, value in (("route", route), ("encoding", encoding)):
         if value is not None:
             raise ValidationError(f"{name}: is for Bayesian networks, which are compiled; {path} needs none")
-    return read_machine(path)
+    return network if isinstance(network, SpikingNetwork) else read_machine(path, beta=beta)
 
 
 def read_rule(rule: str | None) -> str | Translation | None:
@@ -240,30 +243,45 @@ def engine_at(cluster: str | None, engine: str, threads: int | None) -> Iterator
 
 
 def read_synapse(plasticity: str) -> Synapse:
-    """Return the recurrent synapse of that name, or of ``tau_rec=MS`` or ``teeth=N``; any with ``,delay=MS``.
+    """Return the recurrent synapse of a name or numbers (``U``, ``tau_rec``, ``tau_fac``, ``teeth``, ``delay``).
+
+    ``tau_rec=MS`` alone is depressing with U = 1; ``teeth=N`` alone is additive; ``delay=MS`` goes with any.
 
     Examples
     --------
     >>> read_synapse("teeth=5,delay=1.5").delay
     1.5
+    >>> read_synapse("U=0.5,tau_rec=10,tau_fac=5").tau_fac
+    5.0
     """
     from boltzspike.errors import ValidationError
     from boltzspike.model.synapse import Synapse
 
-    first, *rest = plasticity.split(",")
-    name, equals, value = first.partition("=")
-    given: dict[str, Any] = {"plasticity": first}
-    if equals and name == "tau_rec":
-        given = {"plasticity": "tsodyks-markram", "U": 1.0, name: _number(value.removesuffix("ms"), name, "of ms")}
-    elif equals and name == "teeth":
-        teeth = _number(value, name, "of synapses")
-        given = {"plasticity": "additive", name: int(teeth) if teeth == int(teeth) else teeth}
-    for item in rest:
-        key, _, value = item.partition("=")
-        if key != "delay":
-            raise ValidationError(f"plasticity: after a comma comes delay=MS, got {item!r}")
-        given[key] = _number(value.removesuffix("ms"), key, "of ms")
+    given: dict[str, Any] = {}
+    for k, item in enumerate(plasticity.split(",")):
+        key, equals, value = item.strip().partition("=")
+        if not equals and k == 0:
+            given["plasticity"] = key
+        elif key not in _SYNAPSE_NUMBERS or not equals:
+            known = "a name (renewing, additive) or " if k == 0 else ""
+            expected = f"{known}{', '.join(f'{name}=NUMBER' for name in _SYNAPSE_NUMBERS)}"
+            raise ValidationError(f"plasticity: expected {expected}, got {item!r}")
+        elif key in given:
+            raise ValidationError(f"plasticity: {key} must be given once, got twice")
+        else:
+            given[key] = _number(value.removesuffix("ms"), key, _SYNAPSE_NUMBERS[key])
+    if "teeth" in given and given["teeth"] == int(given["teeth"]):
+        given["teeth"] = int(given["teeth"])
+    if "plasticity" not in given and given.keys() & {"U", "tau_rec", "tau_fac"}:
+        given = {"plasticity": "tsodyks-markram", "U": 1.0, **given}
+    elif "plasticity" not in given and "teeth" in given:
+        given["plasticity"] = "additive"
     return Synapse(**given)
+
+
+_SYNAPSE_NUMBERS = {
+    "U": "in (0, 1]", "tau_rec": "of ms", "tau_fac": "of ms", "teeth": "of synapses", "delay": "of ms",
+}  # fmt: skip
 
 
 def _number(text: str, name: str, of: str) -> float:

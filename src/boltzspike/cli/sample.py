@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from boltzspike.cli.options import (
+    Beta,
     Chains,
     Clamp,
     Cluster,
@@ -40,6 +41,7 @@ from boltzspike.cli.reading import (
     parse_likelihoods,
     parse_time,
     read_calibration,
+    read_machine,
     read_rule,
     read_synapse,
     read_target,
@@ -56,7 +58,13 @@ NOT_REACHED = 3
 
 
 def sample(
+    context: typer.Context,
     model: Model,
+    beta: Beta = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(help="Of a spiking network: the machine to compare with.", show_default=False),
+    ] = None,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
     evidence: Evidence = [],  # noqa: B006
     likelihood: Annotated[
@@ -141,6 +149,8 @@ def sample(
 ) -> None:
     """Sample a Boltzmann machine or a Bayesian network with spiking neurons and compare with the exact answer.
 
+    A spiking network is sampled as it is, and compared with what --target names.
+
     Ctrl-C or SIGTERM ends the run early: what was sampled is shown, and written to the output marked as partial;
     the exit code is then 130 or 143. A second Ctrl-C stops at once and writes nothing. The exit code is 3 where
     the duration was over before what --until asks for was reached.
@@ -150,11 +160,12 @@ def sample(
             "evidence": evidence, "likelihood": likelihood, "joint": joint, "clamp": clamp,
             "evidence-at": evidence_at, "checkpoint": checkpoint, "resume": resume, "until": until,
             "budget": budget, "report": report, "output": output, "record": record != "states",
+            "target": target,
         }  # fmt: skip
         answer_queries(
             model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron, rule=rule,
             plasticity=plasticity, cluster=cluster, engine=engine, threads=threads, duration=duration,
-            burn_in=burn_in, all_variables=all_units, as_json=as_json, chains=chains, seed=seed, dt=dt,
+            burn_in=burn_in, all_variables=all_units, as_json=as_json, beta=beta, chains=chains, seed=seed, dt=dt,
             clamping=clamping,
         )  # fmt: skip
         return
@@ -162,6 +173,7 @@ def sample(
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import RESULT_SUFFIXES, check_writable
+    from boltzspike.model.network import SpikingNetwork
     from boltzspike.summary import summary
 
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -177,13 +189,26 @@ def sample(
             route=route,
             encoding=encoding,
             likelihoods=parse_likelihoods(likelihood),
+            beta=beta,
         )
         asked_for = parse_joint(joint, machine)
         settling = parse_time(settle, "settle")
         biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
-        calibration = read_calibration(neuron)
-        regime = calibration.verdict.regime
-        by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
+        of_model: dict[str, Any]
+        if isinstance(machine, SpikingNetwork):
+            _refuse_what_is_for_targets(context)
+            of_model = {"target": None if target is None else read_machine(target)}
+            by = "as it is"
+        elif target is not None:
+            raise ValidationError("target: is for a spiking network; a model that is sampled is the target itself")
+        else:
+            calibration = read_calibration(neuron)
+            of_model = {
+                "calibration": calibration, "rule": read_rule(rule), "synapse": read_synapse(plasticity),
+                "clamping": clamping, "evidence_course": parse_evidence_course(evidence_at, machine),
+            }  # fmt: skip
+            regime = calibration.verdict.regime
+            by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
         n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
         print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
         stopped = None
@@ -192,17 +217,13 @@ def sample(
             try:
                 result = run(
                     machine,
-                    calibration=calibration,
+                    **of_model,
                     duration=biological,
                     chains=chains,
                     seed=seed,
-                    rule=read_rule(rule),
-                    synapse=read_synapse(plasticity),
                     engine=runs_on,
                     dt=dt,
                     clamp=parse_clamp(clamp),
-                    clamping=clamping,
-                    evidence_course=parse_evidence_course(evidence_at, machine),
                     burn_in=discarded,
                     record=record,
                     checkpoint=checkpoint,
@@ -241,6 +262,17 @@ def sample(
         raise typer.Exit(128 + stopped.signal)
     if until is not None and not result.configuration["reached"]:
         raise typer.Exit(NOT_REACHED)
+
+
+def _refuse_what_is_for_targets(context: typer.Context) -> None:
+    """Raise where an option was given that makes a network of a target: this is one already."""
+    from boltzspike.errors import ValidationError
+
+    for name in ("neuron", "rule", "plasticity", "clamping", "evidence_at", "settle", "budget"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            option = name.replace("_", "-")
+            raise ValidationError(f"{option}: left out for a spiking network, which runs as it is")
 
 
 def _write_report(result: Result, path: Path, budget: Budget | None, *, force: bool) -> None:

@@ -105,7 +105,7 @@ def compare(
         print_json({
             "units": units, "first": plain(p[free]), "second": plain(q[free]), "error": plain(error[free]),
             "p_values": {test.of: test.p_value for test in tests}, "different": different,
-            "same_target": a.machine == b.machine,
+            "same_target": a.machine == b.machine if a.machine or b.machine else None,
             "d_kl": [_bias(a), _bias(b)], "speed": [plain(a.speed), plain(b.speed)],
         })  # fmt: skip
     else:
@@ -142,7 +142,7 @@ def _result(path: Path) -> Result:
 
 def _bias(result: Result) -> float | None:
     """Return the systematic D_KL from the target, where the joint distribution was recorded and is small."""
-    if len(result.free) > SHOWN_UNITS or not result.has_joint:
+    if result.machine is None or len(result.free) > SHOWN_UNITS or not result.has_joint:
         return None
     bias = result.kl_divergence().bias
     return float(bias) if bias < float("inf") else None

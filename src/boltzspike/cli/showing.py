@@ -46,7 +46,10 @@ def print_result(result: Result, *, all_units: bool) -> None:
     """Print the marginals beside the reference, D_KL, effective samples and speed."""
     import numpy as np
 
-    p, error, effective = result.marginals(), result.marginals_error(), result.effective_samples()
+    if result.machine is None:
+        _print_alone(result, all_units=all_units)
+        return
+    p, error = result.marginals(), result.marginals_error()
     truth = result.reference()
     order = result.free
     name = "exact" if truth.exact else "Gibbs"
@@ -76,12 +79,31 @@ def print_result(result: Result, *, all_units: bool) -> None:
             f"bias {d.bias:.3g} +- {d.error:.1g}; D_KL(exact || sampled) = {d.reverse:.3g}; "
             f"{d.unseen} of {2 ** len(order)} states never seen (probability {d.unseen_probability:.2g})"
         )
-    moving = effective[order][np.isfinite(effective[order])]
-    constant = len(order) - len(moving)
+    _print_effective(result)
+    _print_speed(result)
+
+
+def _print_alone(result: Result, *, all_units: bool) -> None:
+    """Print the marginals where there is no target to compare with."""
+    p, error = result.marginals(), result.marginals_error()
+    shown = result.free if all_units else result.free[:SHOWN_UNITS]
+    print_table(["unit", "sampled", "+-"], [[result.names[k], f"{p[k]:.4f}", f"{error[k]:.4f}"] for k in shown])
+    if len(shown) < len(result.free):
+        print(f"(the first {len(shown)} of {len(result.free)} free units; --all shows every one)")
+    print("no target to compare with")
+    _print_effective(result)
+    _print_speed(result)
+
+
+def _print_effective(result: Result) -> None:
+    import numpy as np
+
+    effective = result.effective_samples()[result.free]
+    moving = effective[np.isfinite(effective)]
+    constant = len(effective) - len(moving)
     if len(moving):
         print(f"effective samples: {moving.min():.0f} (least) .. {np.median(moving):.0f} (median)", end="")
         print(f"; {constant} unit(s) never changed" if constant else "")
-    _print_speed(result)
 
 
 def _print_speed(result: Result) -> None:

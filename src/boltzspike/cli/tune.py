@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from boltzspike.cli.options import (
+    Beta,
     Chains,
     Clamp,
     Cluster,
@@ -35,6 +36,7 @@ def tune(
     start: Annotated[
         Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)
     ] = None,
+    beta: Beta = None,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
     fill: Annotated[
         bool | None,
@@ -67,7 +69,7 @@ def tune(
     from boltzspike.translation.tuned import Step
 
     check_writable(output, force=force, suffixes=(".json",))
-    machine = read_machine(model)
+    machine = read_machine(model, beta=beta)
     begin = None
     if start is not None:
         begin = pipeline.read(start)

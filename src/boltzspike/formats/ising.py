@@ -139,18 +139,18 @@ def to_networkx(machine: BoltzmannMachine, *, beta: float = 1.0, coupling: str =
     return graph
 
 
-def parse_coo(text: str, where: str) -> BoltzmannMachine:
-    """Return the machine (beta = 1) of a dimod COO text; its first line is ``# vartype=SPIN`` or ``BINARY``."""
+def parse_coo(text: str, where: str, *, beta: float = 1.0) -> BoltzmannMachine:
+    """Return the machine of a dimod COO text; its first line is ``# vartype=SPIN`` or ``BINARY``."""
     header = re.match(r"\s*#.*?vartype[:=]\s*(\w+)", text)
     spin = header is not None and header.group(1).upper() == "SPIN"
     if header is None or not (spin or header.group(1).upper() == "BINARY"):
         raise ValidationError(f"{where}: line 1: must be '# vartype=SPIN' or '# vartype=BINARY'")
     entries = _entries(text, where, skip=lambda line: line.startswith("#"))
-    return _assembled({(i, j): v for i, j, v, _ in _once(entries, where)}, where, spin=spin)
+    return _assembled({(i, j): v for i, j, v, _ in _once(entries, where)}, where, spin=spin, beta=beta)
 
 
-def parse_qubo(text: str, where: str) -> BoltzmannMachine:
-    """Return the machine (beta = 1) of a ``.qubo`` text: ``p qubo 0 nodes diagonals couplers``, then entries."""
+def parse_qubo(text: str, where: str, *, beta: float = 1.0) -> BoltzmannMachine:
+    """Return the machine of a ``.qubo`` text: ``p qubo 0 nodes diagonals couplers``, then entries."""
     header = next((line.split() for line in text.splitlines() if line.startswith("p")), [])
     if len(header) != 6 or header[1] != "qubo" or not all(word.isdigit() for word in header[3:]):
         raise ValidationError(
@@ -166,11 +166,11 @@ def parse_qubo(text: str, where: str) -> BoltzmannMachine:
         raise ValidationError(
             f"{where}: must have {diagonals} diagonals and {couplers} couplers, got {own} and {len(entries) - own}"
         )
-    return _assembled({(i, j): v for i, j, v, _ in entries}, where, spin=False, count=nodes)
+    return _assembled({(i, j): v for i, j, v, _ in entries}, where, spin=False, beta=beta, count=nodes)
 
 
-def parse_rud(text: str, where: str) -> BoltzmannMachine:
-    """Return the machine (beta = 1) of a Gset, ``.mc`` or ``.rud`` text: ``nodes edges``, then ``i j weight``.
+def parse_rud(text: str, where: str, *, beta: float = 1.0) -> BoltzmannMachine:
+    """Return the machine of a Gset, ``.mc`` or ``.rud`` text: ``nodes edges``, then ``i j weight``.
 
     Nodes count from 1. The graph's maximum cut is the ground state of the Ising model with J = weight, h = 0.
     """
@@ -185,7 +185,9 @@ def parse_rud(text: str, where: str) -> BoltzmannMachine:
     for i, j, _, line in entries:
         if not (1 <= i <= nodes and 1 <= j <= nodes and i != j):
             raise ValidationError(f"{where}: line {line}: must join two nodes of 1 .. {nodes}, got {i} {j}")
-    return _assembled({(i - 1, j - 1): v for i, j, v, _ in entries}, where, spin=True, count=nodes, first=1)
+    return _assembled(
+        {(i - 1, j - 1): v for i, j, v, _ in entries}, where, spin=True, beta=beta, count=nodes, first=1
+    )
 
 
 Entry = tuple[int, int, float, int]
@@ -225,7 +227,13 @@ def _once(entries: Iterator[Entry], where: str) -> list[Entry]:
 
 
 def _assembled(
-    entries: Mapping[tuple[int, int], float], where: str, *, spin: bool, count: int = 0, first: int = 0
+    entries: Mapping[tuple[int, int], float],
+    where: str,
+    *,
+    spin: bool,
+    beta: float,
+    count: int = 0,
+    first: int = 0,
 ) -> BoltzmannMachine:
     n = max([count, *(max(pair) + 1 for pair in entries)])
     require(0 < n <= MAX_UNITS, where, f"of 1 .. {MAX_UNITS} units", n)
@@ -237,8 +245,8 @@ def _assembled(
             quadratic[i, j] = value
     names = [str(k + first) for k in range(n)]
     if spin:
-        return from_ising(linear, quadratic + quadratic.T, names=names)
-    return from_qubo(quadratic + np.diag(linear), names=names)
+        return from_ising(linear, quadratic + quadratic.T, beta=beta, names=names)
+    return from_qubo(quadratic + np.diag(linear), beta=beta, names=names)
 
 
 def _names(labels: list[Hashable]) -> list[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boltzspike.errors import ValidationError, require, suggestion
 from boltzspike.model.description import Array, Given, Saved, description, frozen_array, set_field, unit_names
+
+if TYPE_CHECKING:
+    from boltzspike.model.network import SpikingNetwork
 
 
 @description
@@ -148,7 +152,7 @@ def _free_units(n_units: int, clamp: Mapping[int, int]) -> Array:
     return free
 
 
-def clamp_indices(machine: Machine, clamp: Mapping[int | str, int]) -> dict[int, int]:
+def clamp_indices(machine: Machine | SpikingNetwork, clamp: Mapping[int | str, int]) -> dict[int, int]:
     """Return ``clamp`` with unit names replaced by indices and each value checked to be 0 or 1."""
     names = list(machine.names or ())
     indexed: dict[int, int] = {}

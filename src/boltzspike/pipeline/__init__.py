@@ -1,8 +1,9 @@
 """The room that knows every other: what users call, put together.
 
-``responses``: from a neuron to its calibration; ``sampling``: from a target to samples; ``queries``: many pieces
-of evidence about one target; ``references``: what they are compared with; ``translations``: what has networks in
-the loop; ``running_networks``: one run, under all of them.
+``responses``: from a neuron to its calibration; ``sampling``: from a target to samples; ``sampling_networks``:
+from a network as it is; ``runs``: what both have in common; ``queries``: many pieces of evidence about one target;
+``references``: what they are compared with; ``translations``: what has networks in the loop;
+``running_networks``: one run, under all of them.
 """
 
 from boltzspike.pipeline.exports import export, read

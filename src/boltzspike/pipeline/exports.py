@@ -45,8 +45,13 @@ class Exported:
     """What to do with it."""
 
 
-def read(path: str | os.PathLike[str]) -> Any:
+def read(path: str | os.PathLike[str], *, beta: float | None = None) -> Any:
     """Read a file of any format that boltzspike knows, or what ``run.py`` of an exported folder left in it.
+
+    Parameters
+    ----------
+    beta
+        Inverse temperature of the machine of an Ising, QUBO or graph file; ``None``: 1. Other files take none.
 
     Returns
     -------
@@ -61,8 +66,9 @@ def read(path: str | os.PathLike[str]) -> Any:
     if Path(path).is_dir() and not files.is_zarr(Path(path)):
         from boltzspike.export.reading import read_run
 
+        require(beta is None, f"{path}: beta", "left out: only Ising, QUBO and graph files take one", beta)
         return read_run(path)
-    return files.read(path)
+    return files.read(path, beta=beta)
 
 
 def export(

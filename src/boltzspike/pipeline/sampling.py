@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +14,11 @@ from boltzspike import files
 from boltzspike.calibration import Calibration
 from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.engines import Engine
-from boltzspike.errors import (
-    BoltzspikeWarning,
-    Interrupted,
-    require,
-)
-from boltzspike.gathered import MAX_JOINT_UNITS
+from boltzspike.errors import require
 from boltzspike.inputs import Initial
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import Machine, clamp_indices
+from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.schedule import Course
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline.changing import HELD_NEURONS, EvidenceCourse, clamp_course, evidence_by_unit, extended
@@ -34,43 +26,34 @@ from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import (
     ABSTRACT,
     Progress,
-    Stopped,
     check_dt,
     discarded_steps,
-    engine_name,
     run_network,
     sample_abstract,
 )
+from boltzspike.pipeline.runs import (
+    MAX_SHOWN_JOINT,
+    configuration_of,
+    finished,
+    record_named,
+    run_shown,
+    warn_of_mixing,
+)
+from boltzspike.pipeline.sampling_networks import sample_network
 from boltzspike.pipeline.translations import relaxation_time, translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
-from boltzspike.progress import notebook_bar
 from boltzspike.result import Result
 from boltzspike.samples import Record
 from boltzspike.theory.exact import exact_joint
 from boltzspike.translation import Translation
 from boltzspike.translation.tuned import GROUPS
 
-MAX_SHOWN_JOINT = 12
-"""Simulated units up to which progress shows D_KL: it takes a part of a percent of the time."""
-SLOW_MIXING = 5
-"""A run shorter than so many relaxation times is warned of."""
-
-
-def warn_of_mixing(relaxation: float | None, time: float) -> None:
-    """Warn where ``time`` (ms, burn-in included) is short against the relaxation time of the target."""
-    if relaxation is not None and time < SLOW_MIXING * relaxation:
-        warnings.warn(
-            f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, {time:g}"
-            f" ms, are shorter than {SLOW_MIXING} times that: chains may stay where they began",
-            BoltzspikeWarning,
-            stacklevel=3,
-        )
-
 
 def sample(
-    machine: Machine | BayesianNetwork | Compiled,
+    machine: Machine | BayesianNetwork | Compiled | SpikingNetwork,
     *,
+    target: Machine | None = None,
     calibration: Calibration | None = None,
     duration: float = 1e5,
     chains: int = 64,
@@ -82,7 +65,7 @@ def sample(
     clamp: Mapping[int | str, int] | None = None,
     evidence: Evidence | None = None,
     likelihoods: Mapping[str, object] | None = None,
-    clamping: str = "bias",
+    clamping: str | None = None,
     burn_in: float = 1000.0,
     draw_every: float | None = None,
     record: str | Record = "states",
@@ -99,11 +82,18 @@ def sample(
 ) -> Result:
     """Sample a Boltzmann machine, or the posterior of a Bayesian network, with a network of LIF neurons.
 
+    Or a ``SpikingNetwork`` as it is: asymmetric or sparse weights, units of many kinds, what its own ``schedule``
+    changes (whose times count from the first step, burn-in included). What makes a network of a target, or adds to
+    one, is refused: ``calibration``, ``rule``, ``synapse``, ``evidence``, ``likelihoods``, ``evidence_course``,
+    ``schedule``, ``shared`` and ``delays``.
+
     Parameters
     ----------
     machine
         The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
         for other ways pass what that function returns.
+    target
+        For a ``SpikingNetwork``: a machine of the same units to compare the samples with; ``None``: there is none.
     calibration
         Of the neuron; ``None``: preset S1, from theory.
     duration
@@ -128,16 +118,18 @@ def sample(
     dt
         Time step in ms.
     clamp
-        Evidence about a machine, ``{unit name or index: 0 or 1}``.
+        Evidence about a machine, ``{unit name or index: 0 or 1}``; of a ``SpikingNetwork`` the neurons that are
+        held.
     evidence
         Evidence about a Bayesian network, ``{variable: state}``.
     likelihoods
         Soft evidence about a Bayesian network, ``{variable: {state: likelihood}}``.
     clamping
-        ``"bias"``: clamped units are not simulated, they act through the biases of their neighbours (exact for
-        the target). ``"spikes"``: their neurons are held, firing at every chance or never.
+        ``"bias"``, also ``None``: clamped units are not simulated, they act through the biases of their neighbours
+        (exact for the target). ``"spikes"``: their neurons are held, firing at every chance or never; a
+        ``SpikingNetwork`` knows no other way.
     draw_every
-        Time between draws in ms; ``None``: tau_refrac.
+        Time between draws in ms; ``None``: tau_refrac, the longest of a ``SpikingNetwork``.
     record
         What to keep. ``"states"``: those of every draw. Without a raster, in memory that does not grow with the
         duration: ``"moments"``, for ``marginals`` (of each chain, every step counts) and ``pairs`` (draws of all
@@ -184,6 +176,24 @@ def sample(
     if spool is not None:
         spool = Path(spool)
         files.check_writable(spool / "raster", force=True)
+    if isinstance(machine, SpikingNetwork):
+        made = {
+            "calibration": calibration, "rule": rule, "synapse": synapse, "evidence": evidence,
+            "likelihoods": likelihoods, "evidence_course": evidence_course, "schedule": schedule, "shared": shared,
+            "delays": delays,
+        }  # fmt: skip
+        for name, value in made.items():
+            unused = value is None or (isinstance(value, tuple | list) and not value)
+            require(unused, name, "left out: a SpikingNetwork runs as it is, with what it has", value)
+        only = "'spikes', or left out: clamped neurons of a SpikingNetwork are held"
+        require(clamping in (None, "spikes"), "clamping", only, clamping)
+        return sample_network(
+            machine, target=target, duration=duration, chains=chains, seed=seed, engine=engine, dt=dt, clamp=clamp,
+            burn_in=burn_in, draw_every=draw_every, record=record, initial=initial, checkpoint=checkpoint,
+            resume=resume, spool=spool, threads=threads, progress=progress,
+        )  # fmt: skip
+    require(target is None, "target", "left out: it is for a SpikingNetwork; this is a target itself", target)
+    clamping = clamping or "bias"
     compiled = None
     if isinstance(machine, BayesianNetwork):
         compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
@@ -218,7 +228,7 @@ def sample(
         place = {int(unit): k for k, unit in enumerate(free)}
         moving = [(time, {place[unit]: value for unit, value in given.items()}) for time, given in changes]
         clamps = clamp_course(plain, moving)
-    every, translation, network, stopped, shift = None, None, None, None, 0.0
+    every, translation, network, shift = None, None, None, 0.0
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
         require(record == "states", "record", f"'states' with the engine {engine!r}", record)
@@ -239,7 +249,7 @@ def sample(
             whole = abs(tau_refrac / dt - round(tau_refrac / dt)) <= 1e-6
             require(whole and dt <= tau_refrac, "dt", f"a whole part of tau_refrac = {tau_refrac:g} ms", dt)
         every = steps_of(tau_refrac if draw_every is None else draw_every, dt, "draw_every")
-        kept = _record(record, every, plain.n_units)
+        kept = record_named(record, every, plain.n_units)
         longest = round(calibration.neuron.tau_refrac / dt)
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
         network = extended(
@@ -254,15 +264,12 @@ def sample(
         relaxation *= calibration.neuron.tau_refrac
         if resume is None:
             warn_of_mixing(relaxation, burn_in + duration)
-    try:
-        with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
-            one_target = not schedule and evidence_course is None and (clamping == "bias" or not clamped)
-            known = one_target and len(free) <= MAX_SHOWN_JOINT and isinstance(record, str)
-            if known and shown is not None and hasattr(shown, "compare"):
-                shown.compare(exact_joint(conditioned))
-            samples, how = run(burn_in=burn_in, progress=shown, checkpoint=checkpoint, resume=resume, spool=spool)
-    except Stopped as stop:
-        samples, how, stopped = stop.samples, stop.how, stop
+    one_target = not schedule and evidence_course is None and (clamping == "bias" or not clamped)
+    known = one_target and len(free) <= MAX_SHOWN_JOINT and isinstance(record, str)
+    started = functools.partial(run, burn_in=burn_in, checkpoint=checkpoint, resume=resume, spool=spool)
+    samples, how, stopped = run_shown(
+        started, progress, functools.partial(exact_joint, conditioned) if known else None
+    )
     if translation is None:
         dt, draw_every = samples.dt, calibration.neuron.tau_refrac
     else:
@@ -273,38 +280,18 @@ def sample(
         held = [HELD_NEURONS] if changes is not None or (clamping == "spikes" and clamped) else []
         how["translation"] = [*translation.notes, *translation.warnings, *held]
     begun = (samples.start - round(shift / dt)) * dt  # on the clock of evidence_course; > 0 in a resumed run
-    configuration = {
-        "duration_ms": duration,
-        "sampled_ms": (samples.stop - samples.start) * dt,
-        "partial": stopped is not None,
-        "burn_in_ms": burn_in,
-        "chains": chains,
-        "seed": int(seed),
-        "record": record if isinstance(record, str) else "chosen",
-        "engine": engine_name(engine),
-        "dt_ms": dt,
-        "draw_every_ms": draw_every,
-        "clamping": clamping,
-        "relaxation_ms": relaxation,
-        **({} if changes is None else {"evidence_course": _documented(evidence_course, changes, begun)}),
-        **how,
-        "versions": {
-            "boltzspike": version("boltzspike"),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "machine": platform.machine(),
-    }
+    configuration = configuration_of(
+        samples, stopped, duration_ms=duration, burn_in_ms=burn_in, chains=chains, seed=seed, record=record,
+        engine=engine, draw_every_ms=draw_every, clamping=clamping, relaxation_ms=relaxation,
+        **({} if changes is None else {"evidence_course": _documented(evidence_course, changes, begun)}), **how,
+    )  # fmt: skip
     fields: dict[str, Any] = {
         "machine": machine, "clamp": clamped, "calibration": None if translation is None else calibration,
         "network": network, "translation": translation,
         "samples": samples, "simulated": free, "configuration": configuration,
     }  # fmt: skip
     result = Result(**fields) if compiled is None else PosteriorResult(compiled=compiled, **fields)
-    if stopped is not None:
-        message = f"{stopped}; this exception's .result holds what was sampled"
-        raise Interrupted(message, signal=stopped.signal, result=result) from None
-    return result
+    return finished(result, stopped)
 
 
 def _documented(
@@ -325,17 +312,3 @@ def _documented(
         for (_, given), (time, clamp), end in zip(course or (), changes, ends)
         if end > begun
     ]
-
-
-def _record(record: str | Record, every: int, units: int) -> Record:
-    """Return the record of that name for draws ``every`` so many steps, or the one given."""
-    if isinstance(record, Record):
-        return record
-    require(record in ("states", "moments", "joint"), "record", "'states', 'moments', 'joint' or a Record", record)
-    if record == "states":
-        return Record(states_every=every)
-    if record == "moments":
-        return Record(occupancy=True, pairs_every=every)
-    allowed = f"'states' or 'moments' with more than {MAX_JOINT_UNITS} simulated units, here {units}"
-    require(units <= MAX_JOINT_UNITS, "record", allowed, record)
-    return Record(occupancy=True, pairs_every=every, joint=tuple(range(units)))

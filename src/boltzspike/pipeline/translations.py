@@ -376,7 +376,7 @@ def error_budget(result: Result, *, duration: float | None = None, threads: int 
 
     calibration, network, translation = result.calibration, result.network, result.translation
     if calibration is None or network is None or translation is None:
-        raise ValidationError("error_budget: needs a result of LIF neurons, made by this version")
+        raise ValidationError("error_budget: needs a result of LIF neurons that a target was translated to")
     neuron, synapse, how = calibration.neuron, network.synapse, result.configuration
     one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
     known = synapse.plasticity in ("renewing", "additive") and synapse.teeth is None

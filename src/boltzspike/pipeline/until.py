@@ -16,7 +16,9 @@ from boltzspike.compilation import compile_bayes
 from boltzspike.diagnostics import MIN_BLOCKS
 from boltzspike.errors import BoltzspikeWarning, Interrupted, ValidationError, require
 from boltzspike.model.bayesnet import BayesianNetwork
-from boltzspike.pipeline.sampling import sample, warn_of_mixing
+from boltzspike.model.network import SpikingNetwork
+from boltzspike.pipeline.runs import warn_of_mixing
+from boltzspike.pipeline.sampling import sample
 from boltzspike.result import Result
 from boltzspike.running import Watcher
 from boltzspike.samples import Joining, Record
@@ -113,6 +115,9 @@ def sample_until(
     require(
         enough, "chains", f'at least {MIN_BLOCKS} with until and without record="states"', options.get("chains")
     )
+    if isinstance(machine, SpikingNetwork):
+        known = asked.quantity != "dkl" or options.get("target") is not None
+        require(known, "target", "given with until='dkl<X' of a SpikingNetwork", None)
     if isinstance(machine, BayesianNetwork):
         given = {name: options.pop(name, None) for name in ("evidence", "likelihoods")}
         machine = compile_bayes(machine, given["evidence"], likelihoods=given["likelihoods"])

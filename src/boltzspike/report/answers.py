@@ -28,8 +28,10 @@ def title_of(result: Result) -> str:
     given = _given(result)
     if isinstance(result, PosteriorResult):
         return f"Posterior of {len(result.variables)} variables" + (f" given {given}" if given else "")
+    if result.machine is None:
+        return f"Samples of a network of {result.n_units} neurons" + (f", held: {given}" if given else "")
     kind = "an RBM" if isinstance(result.machine, RestrictedBoltzmannMachine) else "a Boltzmann machine"
-    return f"Samples of {kind} of {result.machine.n_units} units" + (f" given {given}" if given else "")
+    return f"Samples of {kind} of {result.n_units} units" + (f" given {given}" if given else "")
 
 
 def _given(result: Result, most: int = 4) -> str:
@@ -65,32 +67,52 @@ def question(result: Result) -> Section:
                 ),
             ],
         )
+    if machine is None:
+        held = f" Held: {given}." if given else ""
+        text = (
+            f"A network of {result.n_units} spiking neurons, sampled as it is, without a target.{held} "
+            f"For what share of time is each of the {len(result.free)} free ones refractory, z = 1?"
+        )
+        return Section("question", "The question", [Text(text)])
     if isinstance(machine, RestrictedBoltzmannMachine):
         hidden = machine.n_units - machine.n_visible
         what = f"A restricted Boltzmann machine of {machine.n_visible} visible and {hidden} hidden binary units"
     else:
-        what = f"A Boltzmann machine of {machine.n_units} binary units"
+        what = f"A Boltzmann machine of {result.n_units} binary units"
     given = f"Given: {given}." if given else "Nothing is given."
     return Section(
         "question",
         "The question",
         [
             Text(
-                f"{what}, {LAW}, with |W| up to {_largest_weight(result):.3g}. "
+                f"{what}, {LAW}, with |W| up to {np.abs(machine.to_boltzmann().weights).max():.3g}. "
                 f"{given} With what probability is each of the {len(result.free)} free units 1?"
             )
         ],
     )
 
 
-def _largest_weight(result: Result) -> float:
-    return float(np.abs(result.machine.to_boltzmann().weights).max())
-
-
 def answer(result: Result) -> Section:
     """Return what came out, with errors, beside the exact answer where there is one."""
+    if result.machine is None:
+        return Section("answer", "The answer", _alone(result))
     blocks = _posterior(result) if isinstance(result, PosteriorResult) else _marginals(result)
     return Section("answer", "The answer", blocks)
+
+
+def _alone(result: Result) -> list[Block]:
+    """Return the marginals where there is no target to show beside them."""
+    p, error, free = result.marginals(), result.marginals_error(), result.free
+    blocks: list[Block] = [Text("Share of time at z = 1, with standard errors from independent chains.")]
+    drawn = []
+    if len(free) <= MOST_BARS:
+        drawn.append(_bars([result.names[k] for k in free], p[free], error[free], None, ""))
+    if len(free) <= MOST_JOINT_UNITS and result.has_joint:
+        drawn.append(_joint(result))
+    blocks += [Pictures(drawn)] if drawn else []
+    rows = [[result.names[k], f"{p[k]:.4f}", f"{error[k]:.4f}"] for k in free]
+    folded = f"All {len(rows)} units" if len(rows) > SHOWN_ROWS else ""
+    return [*blocks, Table("Probability that a unit is 1", ["unit", "sampled", "+-"], rows, folded=folded)]
 
 
 def _marginals(result: Result) -> list[Block]:
@@ -212,7 +234,8 @@ def _joint(result: Result) -> Picture:
     result.plot_joint(ax=ax)
     ax.tick_params(axis="x", labelsize=7 if len(result.free) == MOST_JOINT_UNITS else None)
     order = ", ".join(result.names[k] for k in result.free)
-    alt = f"Sampled and exact probabilities of the {2 ** len(result.free)} joint states, logarithmic."
+    of_what = "Sampled probabilities" if result.machine is None else "Sampled and exact probabilities"
+    alt = f"{of_what} of the {2 ** len(result.free)} joint states, logarithmic."
     return picture(ax, alt, f"Joint distribution of {order}, in this order; standard errors.")
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+import numpy as np
+
 from boltzspike import pictures
 from boltzspike.calibration import Calibration
+from boltzspike.model.description import is_sparse
+from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.neuron import CONTROL_UNITS
 from boltzspike.report.page import Block, Code, Items, Pictures, Section, Table, Text, Verdict, picture
 from boltzspike.result import Result
@@ -23,11 +27,10 @@ def neuron(result: Result) -> Section:
     """Return the regime of the neuron and its calibration."""
     calibration = result.calibration
     if calibration is None:
-        return Section(
-            "neuron",
-            "The neurons",
-            [Text(f"No membranes: the sampler {result.configuration['engine']!r} draws from the machine itself.")],
-        )
+        text = f"No membranes: the sampler {result.configuration['engine']!r} draws from the machine itself."
+        if result.network is not None:
+            text = _given(result.network)
+        return Section("neuron", "The neurons", [Text(text)])
     word = calibration.verdict.regime
     level = {"sampling": "yes", "borderline": "care"}.get(word, "no")
     headline = {
@@ -47,6 +50,17 @@ def neuron(result: Result) -> Section:
         "The neurons",
         [_parameters(calibration), Pictures([*drawn, *_membrane(calibration, result)])],
         verdict=Verdict(level, headline, list(calibration.verdict.reasons)),
+    )
+
+
+def _given(network: SpikingNetwork) -> str:
+    """Return what a network is that was given as it is."""
+    weights, alike = network.weights, all(neuron == network.neurons[0] for neuron in network.neurons)
+    synapses = weights.nnz if is_sparse(weights) else np.count_nonzero(weights)
+    kind = f"{type(network.neurons[0]).__name__} neurons{', all alike,' if alike else ''}"
+    return (
+        f"{network.n_units} {kind} and {synapses} "
+        f"{network.synapse.plasticity} synapses, given as they are: nothing was calibrated or translated."
     )
 
 
@@ -195,4 +209,7 @@ def _repeat(result: Result, command: Sequence[str] | None) -> str:
     elif result.clamp:
         options["clamp"] = {result.names[k]: value for k, value in result.clamp.items()}
     given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    return f"boltzspike.sample(machine, calibration=calibration, {given})"
+    what = "machine, calibration=calibration"
+    if result.network is not None and result.calibration is None:
+        what = "network" if result.machine is None else "network, target=machine"
+    return f"boltzspike.sample({what}, {given})"

@@ -23,14 +23,7 @@ MOST_BASIN_UNITS = 24
 
 def trust(result: Result) -> Section:
     """Return the verdict, the numbers behind it, and pictures."""
-    blocks: list[Block] = [
-        Text(
-            "A longer run makes sampling noise smaller and leaves a bias as it is, so the two are told apart: the "
-            "floor is what an unbiased sampler of this length and autocorrelation would show, the bias the rest. "
-            "Errors and tests go by the spread of independent chains, not by the number of draws."
-        ),
-        _distances(result),
-    ]
+    blocks: list[Block] = _noise(result)
     if tests := _tests(result):
         blocks.append(tests)
     if chains := _chains(result):
@@ -38,6 +31,18 @@ def trust(result: Result) -> Section:
     if drawn := _pictures(result):
         blocks.append(Pictures(drawn))
     return Section("trust", "Can it be trusted?", blocks, verdict=verdict(result))
+
+
+def _noise(result: Result) -> list[Block]:
+    """Return how sampling noise is told from a bias, and both where there is a target."""
+    if result.machine is None:
+        return [Text("There is no target to compare with: this is about sampling noise alone, not about a bias.")]
+    about = (
+        "A longer run makes sampling noise smaller and leaves a bias as it is, so the two are told apart: the "
+        "floor is what an unbiased sampler of this length and autocorrelation would show, the bias the rest. "
+        "Errors and tests go by the spread of independent chains, not by the number of draws."
+    )
+    return [Text(about), _distances(result)]
 
 
 def verdict(result: Result) -> Verdict:
@@ -79,7 +84,8 @@ def _has_states(result: Result) -> bool:
 
 
 def _is_small(result: Result) -> bool:
-    return len(result.free) <= pictures.MOST_JOINT_UNITS and result.has_joint
+    """Tell whether the joint distribution can be compared with the target's."""
+    return result.machine is not None and len(result.free) <= pictures.MOST_JOINT_UNITS and result.has_joint
 
 
 def _distances(result: Result) -> Table:
@@ -115,7 +121,7 @@ def _distance(found: diagnostics.Distance, name: str) -> list[str]:
 def _tests(result: Result) -> Table | None:
     """Return the tests against the exact target, a bound on the bias, and the temperature."""
     names = [result.names[k] for k in result.free]
-    if not _has_states(result) or set(names) <= set(result.convergence().constant):
+    if result.machine is None or not _has_states(result) or set(names) <= set(result.convergence().constant):
         return None
     rows = [] if result.exact() is None else _exact_tests(result, names)
     bound, beta = result.bias_bound(), result.temperature()
@@ -196,14 +202,15 @@ def _chains(result: Result) -> Table | None:
             [
                 "autocorrelation time, longest",
                 f"{cost.biological_autocorrelation_time:.3g} ms",
-                f"of the energy: {found.autocorrelation_time[-1]:.3g} draws",
+                "" if result.machine is None else f"of the energy: {found.autocorrelation_time[-1]:.3g} draws",
             ],
         ]
     if found.constant:
         shown = ", ".join(found.constant[:6])
         more = f" and {len(found.constant) - 6} more" if len(found.constant) > 6 else ""
         rows.append(["never changed", str(len(found.constant)), f"they have no error bars: {shown}{more}"])
-    if len(result.free) <= MOST_BASIN_UNITS and len((mixing := result.modes()).modes) > 1:
+    basins = result.machine is not None and len(result.free) <= MOST_BASIN_UNITS
+    if basins and len((mixing := result.modes()).modes) > 1:
         rows.append(["modes: basins of the energy", str(len(mixing.modes)), str(mixing)])
     return Table("How the chains moved", ["measure", "value", "what it says"], rows, words=3)
 
