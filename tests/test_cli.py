@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -26,6 +27,33 @@ def test_sample_prints_the_table_and_writes_the_result(model, tmp_path, boltzspi
     assert again.returncode == 2
     assert again.stderr == f"error: {output}: exists already; --force (force=True) overwrites it\n"
     assert boltzspike("sample", model, "--duration", "500ms", "-o", output, "--force").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--record", "moments"), "needs the states of every draw"),
+        (("--clamping", "spikes"), "needs exponential synapses of one time constant"),
+        (("--engine", "gibbs"), "needs a result of LIF neurons"),
+        (("--duration", "20ms"), "take at least"),
+    ],
+)
+def test_what_a_budget_cannot_explain_is_refused_before_the_run(arguments, message, model, tmp_path, boltzspike):
+    output = tmp_path / "r.nc"
+    done = boltzspike("sample", model, "--budget", "-o", output, "--chains", 16, "--duration", "5s", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: error_budget: ")
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not output.exists()
+
+
+def test_the_budget_is_in_the_json(model, boltzspike):
+    done = boltzspike("sample", model, "--budget", "--json", "--chains", 16, "--duration", "5s")
+    found = json.loads(done.stdout)["budget"]
+    whole = sum(share["value"] for share in found["shares"]) + found["remainder"]
+    assert whole == pytest.approx(found["bias"])
+    assert found["remainder_error"] > 0
 
 
 def test_sample_takes_evidence_by_name(model, boltzspike):

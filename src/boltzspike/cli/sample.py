@@ -150,7 +150,7 @@ def sample(
     from boltzspike.compilation import Compiled
     from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import RESULT_SUFFIXES, check_writable
-    from boltzspike.summary import summary
+    from boltzspike.summary import plain, summary
 
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if output is not None:
@@ -160,13 +160,21 @@ def sample(
             if evidence_at:
                 raise ValidationError("report: is about one question; leave it out, or --evidence-at")
         machine = read_target(model, parse_evidence(evidence), route=route, encoding=encoding)
+        plain_machine = machine.machine if isinstance(machine, Compiled) else machine
+        clamped = parse_clamp(clamp)
         settling = parse_time(settle, "settle")
         biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
         calibration = read_calibration(neuron)
         regime = calibration.verdict.regime
         by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
-        n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
-        print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
+        synapse = read_synapse(plasticity)
+        if budget:
+            pipeline.check_budget(
+                plain_machine, clamp=clamped, calibration=None if engine in pipeline.ABSTRACT else calibration,
+                synapse=synapse, states=record == "states", clamping=clamping, plain=not evidence_at,
+                chains=chains, draws=biological / calibration.neuron.tau_refrac,
+            )  # fmt: skip
+        print(f"{plain_machine.n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
         stopped = None
         run: Any = pipeline.sample if until is None else functools.partial(pipeline.sample_until, until=until)
         with terminal_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
@@ -178,10 +186,10 @@ def sample(
                     chains=chains,
                     seed=seed,
                     rule=read_rule(rule),
-                    synapse=read_synapse(plasticity),
+                    synapse=synapse,
                     engine=runs_on,
                     dt=dt,
-                    clamp=parse_clamp(clamp),
+                    clamp=clamped,
                     clamping=clamping,
                     evidence_course=parse_evidence_course(evidence_at, machine),
                     burn_in=discarded,
@@ -209,15 +217,20 @@ def sample(
             if stopped is None:
                 raise
             print(f"too short for a table ({error})")
-        shares = result.error_budget(threads=threads) if budget and stopped is None else None
-        if shares is not None:
-            print_budget(shares)
+        shares = None
+        if budget and stopped is None:
+            try:
+                shares = result.error_budget(threads=threads)
+            except ValidationError as error:  # what only the samples could tell
+                print(f"no budget ({error})")
+            else:
+                print_budget(shares)
         if output is not None:
             print(f"wrote {output}")
         if report is not None:
             _write_report(result, report, shares, force=force)
     if as_json:
-        print_json(summary(result, settle=settling))
+        print_json(summary(result, settle=settling) | ({"budget": plain(shares)} if budget else {}))
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)
     if until is not None and not result.configuration["reached"]:

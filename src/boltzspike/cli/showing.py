@@ -87,7 +87,7 @@ def _print_speed(result: Result) -> None:
 def print_budget(budget: Budget) -> None:
     """Print where D_KL comes from."""
     rows = [[share.cause, f"{share.value:+.5f}", f"{share.error:.5f}"] for share in budget.shares]
-    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", ""])
+    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", f"{budget.remainder_error:.5f}"])
     rows.append(["bias of D_KL, as measured", f"{budget.bias:+.5f}", f"{budget.bias_error:.5f}"])
     rows.append(["sampling noise (floor)", f"{budget.floor:+.5f}", ""])
     print_table(["where D_KL comes from", "share", "+-"], rows)

@@ -40,6 +40,18 @@ def statistics(n: int) -> Array:
     return np.concatenate([z, z[:, row] * z[:, column]], axis=1)
 
 
+def pair_cells(distribution: Array) -> Array:
+    """Return the probabilities of the two states of each unit and the four of each pair, flat."""
+    n = len(distribution).bit_length() - 1
+    return _cells(distribution @ statistics(n), n)
+
+
+def _cells(moments: Array, n: int) -> Array:
+    row, column = np.triu_indices(n, 1)
+    both, one, other = moments[n:], moments[row], moments[column]
+    return np.concatenate([moments[:n], 1 - moments[:n], both, one - both, other - both, 1 - one - other + both])
+
+
 def fit_machine(distribution: Array) -> Fit:
     """Return the Boltzmann machine with the marginals and pair moments of a distribution.
 
@@ -60,10 +72,7 @@ def fit_machine(distribution: Array) -> Fit:
     require(n <= MAX_UNITS, "fit_machine", f"of at most {MAX_UNITS} units", n)
     features = statistics(n)
     wanted = distribution @ features
-    row, column = np.triu_indices(n, 1)
-    both, one, other = wanted[n:], wanted[row], wanted[column]
-    cells = (wanted[:n], 1 - wanted[:n], both, one - both, other - both, 1 - one - other + both)
-    if np.concatenate(cells).min() <= 0:
+    if _cells(wanted, n).min() <= 0:
         raise CalibrationError(_ON_THE_BORDER)
     theta = np.zeros(features.shape[1])
 
