@@ -48,6 +48,28 @@ def test_what_a_budget_cannot_explain_is_refused_before_the_run(arguments, messa
     assert not output.exists()
 
 
+def test_a_tuned_file_brings_its_neuron_and_synapse_and_no_other_is_taken(model, tmp_path, boltzspike):
+    additive = bs.Synapse(plasticity="additive")
+    s2 = bs.presets.S2
+    calibration = bs.calibrate(s2.neuron, s2.background, control=s2.control)
+    made = bs.translate(bs.read(model), calibration, rule="psp", synapse=additive)
+    made.save(tmp_path / "t.json")
+    sample = ("sample", model, "--rule", tmp_path / "t.json", "--duration", "500ms", "--chains", 16)
+    done = boltzspike(*sample)
+    assert done.returncode == 0, done.stderr
+    assert f"neuron of {tmp_path / 't.json'}" in done.stdout
+    assert boltzspike(*sample, "--neuron", "S2", "--plasticity", "additive").returncode == 0
+    for other, message in (
+        (("--neuron", "S1"), "made for another neuron or background"),
+        (("--plasticity", "renewing"), "not for Synapse(plasticity='renewing'"),
+    ):
+        refused = boltzspike(*sample, *other)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+        tuned = boltzspike("tune", model, "--start", tmp_path / "t.json", "-o", tmp_path / "u.json", *other)
+        assert message in tuned.stderr
+
+
 def test_the_budget_is_in_the_json(model, boltzspike):
     done = boltzspike("sample", model, "--budget", "--json", "--chains", 16, "--duration", "5s")
     found = json.loads(done.stdout)["budget"]
@@ -89,6 +111,12 @@ def test_sample_takes_evidence_by_name(model, boltzspike):
         (("--route", "fitted"), "route: is for Bayesian networks, which are compiled"),
         (("--encoding", "bits"), "encoding: is for Bayesian networks, which are compiled"),
         (("-o", "r.txt"), "r.txt: must end in .nc or .nc4 or .h5 or .zarr"),
+        (
+            ("--engine", "foo"),
+            "engine: no engine named 'foo'; known: reference, numba, numba-exact, cuda, nest, gibbs",
+        ),
+        (("--engine", "gibbs", "--plasticity", "additive"), "synapse: must be left out with the engine 'gibbs'"),
+        (("--engine", "gibbs", "--dt", "0.3"), "dt: must be left out with the engine 'gibbs'"),
         (("--rule", "magic"), "rule: no translation rule named 'magic'"),
         (("-o", "/nonexistent/folder/r.nc"), "the folder '/nonexistent/folder' does not exist"),
     ],

@@ -20,9 +20,9 @@ from boltzspike.cli.options import (
     Force,
     Json,
     Model,
-    NeuronOption,
+    NeuronOrRules,
     Output,
-    Plasticity,
+    PlasticityOrRules,
     Report,
     Rule,
     Seed,
@@ -32,13 +32,12 @@ from boltzspike.cli.options import (
 from boltzspike.cli.queries import answer_queries
 from boltzspike.cli.reading import (
     engine_at,
+    neuron_and_synapse,
     parse_clamp,
     parse_evidence,
     parse_evidence_course,
     parse_time,
-    read_calibration,
     read_rule,
-    read_synapse,
     read_target,
 )
 from boltzspike.cli.showing import SHOWN_UNITS, check_report, print_answer, print_budget, print_json
@@ -88,9 +87,9 @@ def sample(
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
-    neuron: NeuronOption = "S1",
+    neuron: NeuronOrRules = None,
     rule: Rule = None,
-    plasticity: Plasticity = "renewing",
+    plasticity: PlasticityOrRules = None,
     clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
     engine: Annotated[
         str,
@@ -140,10 +139,10 @@ def sample(
             "record": record != "states",
         }  # fmt: skip
         answer_queries(
-            model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron, rule=rule,
-            plasticity=plasticity, cluster=cluster, engine=engine, threads=threads, duration=duration,
-            burn_in=burn_in, all_variables=all_units, as_json=as_json, chains=chains, seed=seed, dt=dt,
-            clamping=clamping,
+            model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron or "S1", rule=rule,
+            plasticity=plasticity or "renewing", cluster=cluster, engine=engine, threads=threads,
+            duration=duration, burn_in=burn_in, all_variables=all_units, as_json=as_json, chains=chains,
+            seed=seed, dt=dt, clamping=clamping,
         )  # fmt: skip
         return
     from boltzspike import pipeline
@@ -164,10 +163,11 @@ def sample(
         clamped = parse_clamp(clamp)
         settling = parse_time(settle, "settle")
         biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
-        calibration = read_calibration(neuron)
+        named = read_rule(rule)
+        calibration, synapse = neuron_and_synapse(named, neuron, plasticity)
         regime = calibration.verdict.regime
-        by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
-        synapse = read_synapse(plasticity)
+        whose = neuron or ("S1" if isinstance(named, str | None) else f"of {rule}")
+        by = f"neuron {whose}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
         if budget:
             pipeline.check_budget(
                 plain_machine, clamp=clamped, calibration=None if engine in pipeline.ABSTRACT else calibration,
@@ -185,7 +185,7 @@ def sample(
                     duration=biological,
                     chains=chains,
                     seed=seed,
-                    rule=read_rule(rule),
+                    rule=named,
                     synapse=synapse,
                     engine=runs_on,
                     dt=dt,

@@ -13,11 +13,13 @@ import numpy as np
 from boltzspike import checkpoint as checkpoints
 from boltzspike.calibration import Calibration
 from boltzspike.diagnostics import MIN_BLOCKS
-from boltzspike.engines import Engine, get_engine
+from boltzspike.engines import REGISTRY, Engine, get_engine
 from boltzspike.errors import (
     Interrupted,
     ValidationError,
+    is_number,
     require,
+    suggestion,
 )
 from boltzspike.inputs import Initial
 from boltzspike.model.boltzmann import BoltzmannMachine
@@ -104,8 +106,7 @@ def advance(
     require(whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
     most = 4 * (os.cpu_count() or 1)
     require(threads is None or (whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
-    require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
-    require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
+    check_times(duration, burn_in)
     for name, time_given in (("duration", duration), ("burn_in", burn_in)):
         require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
     record.check(units)
@@ -213,9 +214,25 @@ def whole(number: object) -> bool:
     return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
+def check_times(duration: float, burn_in: float) -> None:
+    """Raise where these are no times in ms."""
+    require(is_number(duration) and duration > 0, "duration", "> 0 ms", duration)
+    require(is_number(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
+
+
+def check_engine(engine: object) -> None:
+    """Raise unless this is an engine, or the name of one or of a sampler without membranes."""
+    if isinstance(engine, str):
+        known = (*REGISTRY, *ABSTRACT)
+        if engine not in known:
+            raise ValidationError(f"engine: no engine named {engine!r}{suggestion(engine, known)}")
+        return
+    require(hasattr(engine, "prepare"), "engine", "the name of an engine, or an Engine", engine)
+
+
 def check_dt(calibration: Calibration, dt: float) -> None:
     """Raise where a calibration holds for another time step."""
-    require(bool(np.isfinite(dt)) and dt > 0, "dt", "> 0 ms", dt)
+    require(is_number(dt) and dt > 0, "dt", "> 0 ms", dt)
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
             f"dt: must be {calibration.dt:g} ms, that of the calibration, got {dt:g}; "

@@ -21,6 +21,7 @@ from boltzspike.engines import Engine
 from boltzspike.errors import (
     BoltzspikeWarning,
     Interrupted,
+    is_number,
     require,
 )
 from boltzspike.gathered import MAX_JOINT_UNITS
@@ -36,12 +37,14 @@ from boltzspike.pipeline.running_networks import (
     Progress,
     Stopped,
     check_dt,
+    check_engine,
+    check_times,
     discarded_steps,
     engine_name,
     run_network,
     sample_abstract,
 )
-from boltzspike.pipeline.translations import relaxation_time, translation_of
+from boltzspike.pipeline.translations import check_made_for, relaxation_time, translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
 from boltzspike.progress import notebook_bar
@@ -52,6 +55,7 @@ from boltzspike.translation import Translation
 
 MAX_SHOWN_JOINT = 12
 """Simulated units up to which progress shows D_KL: it takes a part of a percent of the time."""
+DEFAULT_DT = 0.1
 SLOW_MIXING = 5
 """A run shorter than so many relaxation times is warned of."""
 
@@ -77,7 +81,7 @@ def sample(
     rule: str | Translation | None = None,
     synapse: Synapse | None = None,
     engine: str | Engine = "numba",
-    dt: float = 0.1,
+    dt: float = DEFAULT_DT,
     clamp: Mapping[int | str, int] | None = None,
     evidence: Evidence | None = None,
     likelihoods: Mapping[str, object] | None = None,
@@ -104,7 +108,7 @@ def sample(
         The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
         for other ways pass what that function returns.
     calibration
-        Of the neuron; ``None``: preset S1, from theory.
+        Of the neuron; ``None``: that of ``rule`` where it is a translation, else preset S1, from theory.
     duration
         Biological time per chain in ms, after ``burn_in`` ms that are discarded.
     chains
@@ -117,7 +121,7 @@ def sample(
         machine under the evidence); ``None``: the best that the calibration, or one that ships with this version,
         allows.
     synapse
-        Recurrent synapse; ``None``: renewing, delay of one dt.
+        Recurrent synapse; ``None``: that of ``rule``, else renewing, delay of one dt.
     engine
         ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower; ``"cuda"``
         runs on an NVIDIA GPU. Without membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order
@@ -197,11 +201,17 @@ def sample(
         require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
         machine = compiled.machine
     assert not isinstance(machine, BayesianNetwork | Compiled)
+    if isinstance(rule, Translation):
+        check_made_for("rule", rule, calibration, synapse)
+        calibration = rule.calibration
     if calibration is None:
         calibration = default_calibration()
     check_dt(calibration, dt)
-    require(bool(np.isfinite(duration)) and duration > 0, "duration", "> 0 ms", duration)
-    require(bool(np.isfinite(burn_in)) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
+    check_times(duration, burn_in)
+    check_engine(engine)
+    if draw_every is not None:
+        require(is_number(draw_every) and draw_every > 0, "draw_every", "> 0 ms", draw_every)
+    require(initial is None or isinstance(initial, Initial), "initial", "an Initial", initial)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     clamped = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(clamped)
@@ -220,9 +230,13 @@ def sample(
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
         require(record == "states", "record", f"'states' with the engine {engine!r}", record)
-        neural = {"schedule": schedule, "shared": shared, "delays": delays, "initial": initial}
+        wanted = f"left out with the engine {engine!r}, which has no neurons"
+        require(synapse is None or synapse == Synapse(), "synapse", wanted, synapse)
+        require(dt == DEFAULT_DT, "dt", wanted, dt)
+        neural = {
+            "schedule": schedule, "shared": shared, "delays": delays, "initial": initial, "draw_every": draw_every
+        }  # fmt: skip
         for name, value in neural.items():
-            wanted = f"left out with the engine {engine!r}, which has no neurons"
             require(value is None or (isinstance(value, tuple | list) and not value), name, wanted, value)
         tau = calibration.neuron.tau_refrac
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)

@@ -93,6 +93,22 @@ def translation_of(
     return translation
 
 
+def check_made_for(
+    where: str, translation: Translation, calibration: Calibration | None, synapse: Synapse | None
+) -> None:
+    """Raise where another neuron, background or synapse is asked for than those a translation was made for."""
+    if calibration is not None and not translation.calibration.same_neuron(calibration):
+        raise ValidationError(
+            f"{where}: the translation was made for another neuron or background than that of the calibration; "
+            "leave that out (--neuron), or make one for it"
+        )
+    if synapse is not None and synapse != translation.synapse:
+        raise ValidationError(
+            f"{where}: the translation was made for {translation.synapse}, not for {synapse}; leave the "
+            "synapse out (--plasticity), or make one for it"
+        )
+
+
 def _check_target(where: str, translation: Translation, machine: BoltzmannMachine) -> None:
     if translation.machine != machine:
         raise ValidationError(
@@ -293,7 +309,10 @@ def tune(
     on_step
         Called after each run with its number and the best step so far, whose ``translation`` may be saved.
     """
-    calibration = calibration or (start.calibration if start is not None else default_calibration())
+    if start is not None:
+        check_made_for("start", start, calibration, synapse)
+        calibration = start.calibration
+    calibration = calibration or default_calibration()
     check_dt(calibration, dt)
     require(whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
     plain = machine.given(clamp_indices(machine, clamp or {}))[0].to_boltzmann()
