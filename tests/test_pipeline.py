@@ -43,6 +43,12 @@ def test_what_is_no_number_and_no_engine_is_named(options, message, random_machi
         bs.sample(random_machine(3), calibration=s1_calibration, **options)
 
 
+def test_a_calibration_of_continuous_time_is_warned_of_at_long_steps(random_machine, s1_calibration):
+    with pytest.warns(bs.BoltzspikeWarning, match="dt: 0.5 ms is longer than tau_syn/50 = 0.2 ms"):
+        bs.sample(random_machine(3), calibration=s1_calibration, dt=0.5, duration=1e3, chains=16, rule="psp")
+    bs.sample(random_machine(3), calibration=s1_calibration, dt=0.2, duration=1e3, chains=16, rule="psp")
+
+
 def test_the_result_has_the_shapes_it_promises(random_machine, s1_calibration):
     result = bs.sample(random_machine(3), calibration=s1_calibration, duration=1000, chains=5, burn_in=100)
     assert result.states.dims == ("chain", "draw", "unit")

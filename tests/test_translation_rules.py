@@ -289,6 +289,57 @@ def test_an_error_budget_of_many_units_is_refused(s1_calibration):
         result.error_budget()
 
 
+def test_the_psp_rule_is_not_taken_in_silence(s1_calibration):
+    facilitating = bs.Synapse(plasticity="tsodyks-markram", U=0.5, tau_rec=13.0, tau_fac=5.0)
+    made = bs.translate(gaussian_machine(1), s1_calibration, synapse=facilitating)
+    assert made.rule == "psp"
+    assert "does not treat U < 1 or facilitation: the PSP rule was taken" in made.warnings[0]
+    assert bs.translate(gaussian_machine(1), s1_calibration, synapse=facilitating, rule="psp").warnings == ()
+
+
+def test_synapses_near_the_reversal_potential_are_warned_of_by_every_rule(s1_calibration):
+    """S1: alpha = .6 mV, 50 mV to either reversal potential; a fifth of that is W = 17."""
+
+    def warned(weight):
+        machine = bs.BoltzmannMachine(weights=[[0, weight], [weight, 0]], biases=[0.0, 0.0])
+        return " ".join(bs.translate(machine, s1_calibration, rule="psp").warnings)
+
+    for weight, kind in ((-300.0, "inhibitory"), (300.0, "excitatory"), (-18.0, "inhibitory")):
+        assert f"the strongest {kind} synapse" in warned(weight)
+    assert "it adds 3.6 times the neuron's total conductance" in warned(-300.0)
+    assert warned(4.0) == warned(-4.0) == ""
+
+
+def test_units_that_never_change_are_warned_of_with_their_probability(s1_calibration):
+    def warned(biases, weight=0.0):
+        machine = bs.BoltzmannMachine(weights=[[0, weight], [weight, 0]], biases=biases, names=["a", "b"])
+        return bs.translate(machine, s1_calibration, rule="psp").warnings
+
+    off, on = warned([-600.0, 600.0])
+    assert off.startswith("1 unit(s) (a) are 1 with a probability of at most ")
+    assert on.startswith("1 unit(s) (b) are 0 with a probability of at most ")
+    assert warned([-9.0, 9.0]) == ()  # p = 1.2e-4
+    assert warned([-10.0, 0.0], weight=2.0) == ()  # a neighbour may lift it
+
+
+def test_tuning_that_cannot_improve_says_so():
+    """A sampler that always gives the same moments, whatever it is handed."""
+    machine = gaussian_machine(4, n=3)
+    point = enumerated(machine)
+    calibration = bs.calibrate(bs.presets.S1.neuron, bs.presets.S1.background)
+    start = bs.translate(machine, calibration, rule="psp")
+    rng = np.random.default_rng(1)
+
+    def stuck(translation, number, share):
+        marginals = 0.5 + 0.001 * rng.normal(size=(16, 3))
+        pairs = np.full((16, 3, 3), 0.25)
+        pairs[:, range(3), range(3)] = marginals
+        return tuned.Moments(marginals=marginals, pairs=pairs)
+
+    found = tuned.tune(start, point, stuck, fill=False, steps=3, tolerance=1e-3)
+    assert found.warnings[0].startswith("tuning could not improve the network: D_KL ")
+
+
 def ideal_matching(**values):
     """Return what the matched rule would take from memoryless logistic neurons."""
     bias = np.linspace(-5.0, 5.0, 41)

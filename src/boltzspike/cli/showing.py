@@ -81,7 +81,8 @@ def _print_speed(result: Result) -> None:
     how = result.configuration
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
-    print(f"engine: {how['engine']}, {how['approximation']}")
+    rule = f"; rule: {how['rule']}" if "rule" in how else ""
+    print(f"engine: {how['engine']}, {how['approximation']}{rule}")
 
 
 def print_budget(budget: Budget) -> None:

@@ -319,6 +319,8 @@ def tune(
     point = working_point(plain)
     if start is None:
         start = translate(plain, with_network(calibration), synapse=synapse, states_of=lambda _: point)
+        for text in start.warnings:
+            warnings.warn(text, BoltzspikeWarning, stacklevel=2)
     _check_target("start", start, plain)
     if fill is None:
         fill = not isinstance(machine, RestrictedBoltzmannMachine)
@@ -339,7 +341,11 @@ def tune(
         pairs_of_group = np.stack([pairs(states) for states in group])
         return Moments(marginals=np.diagonal(pairs_of_group, axis1=1, axis2=2), pairs=pairs_of_group)
 
-    return tune_in_the_loop(start, point, sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step)
+    tuned = tune_in_the_loop(start, point, sampler, fill=fill, steps=steps, tolerance=tolerance, on_step=on_step)
+    for text in tuned.warnings:
+        if text not in start.warnings:
+            warnings.warn(text, BoltzspikeWarning, stacklevel=2)
+    return tuned
 
 
 def check_budget(

@@ -19,6 +19,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from boltzspike.errors import require
 from boltzspike.model.description import Array
+from boltzspike.translation.limits import limits
 from boltzspike.translation.result import Translation
 from boltzspike.translation.working_point import WorkingPoint
 
@@ -201,7 +202,7 @@ def tune(
         tested = _moved(tested, covariance, np.clip(damping * direction, -LARGEST_STEP, LARGEST_STEP))
     assert best is not None
     assert first is not None
-    return _reported(best, first, number + 1)
+    return _reported(best, first, number + 1, tolerance)
 
 
 def _divergence(gaps: Array, solved: Array) -> tuple[float, float]:
@@ -229,14 +230,20 @@ def _moved(translation: Translation, covariance: Covariance, step: Array) -> Tra
     )
 
 
-def _reported(best: Step, first: Step, runs: int) -> Translation:
+def _reported(best: Step, first: Step, runs: int, tolerance: float) -> Translation:
     before = f"{first.error:.2g} +- {first.standard_error:.1g}"
     after = f"{best.error:.2g} +- {best.standard_error:.1g}"
+    gained, spread = first.error - best.error, np.hypot(first.standard_error, best.standard_error)
+    could_not = (
+        [f"tuning could not improve the network: D_KL {before} before, {after} after {runs} runs"]
+        if gained <= _SIGNIFICANT * spread and best.error - _SIGNIFICANT * best.standard_error > tolerance
+        else []
+    )
     note = f"tuned from {first.translation.rule!r} in {runs} runs: D_KL {before} before, {after} after"
     return dataclasses.replace(
         best.translation,
         rule="tuned",
         predicted_error=max(best.error, 0.0) + best.standard_error,
         notes=(*first.translation.notes, note),
-        warnings=(),
+        warnings=(*limits(best.translation), *could_not),
     )
