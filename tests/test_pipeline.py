@@ -96,6 +96,7 @@ def test_a_simulated_calibration_holds_for_its_own_dt_only(random_machine, s1_ca
         bs.sample(random_machine(2), calibration=simulated)
 
 
+@pytest.mark.filterwarnings("ignore:dt. .* is longer than tau_syn")
 @pytest.mark.parametrize(
     ("values", "message"),
     [

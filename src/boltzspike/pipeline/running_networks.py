@@ -106,18 +106,11 @@ def advance(
     ``identity`` names the engine and holds all that the run depends on, for checkpoints. ``spool`` is a folder for
     rasters, on whose disk they are kept instead of in memory.
     """
-    check_seed(seed)
-    require(whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
-    most = 4 * (os.cpu_count() or 1)
-    require(threads is None or (whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
-    check_times(duration, burn_in)
-    for name, time_given in (("duration", duration), ("burn_in", burn_in)):
-        require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
-    record.check(units)
-    least = max(record.draws_every, longest)
+    least = check_run(
+        units, duration, chains, dt, seed, threads, record, burn_in=burn_in, longest=longest, shortest=shortest,
+        delay=delay, synapses=synapses, spool=spool,
+    )  # fmt: skip
     steps = round(duration / dt)
-    require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses, spool=spool)
     started = time.perf_counter()
     runner = prepare()
     with stop_requests() as requests:
@@ -159,6 +152,38 @@ def advance(
         message = f"{stopped.name} after {joining.steps * dt:g} of {steps * dt:g} ms"
         raise Stopped(message, signal=int(stopped), samples=samples, how=how)
     return samples, how
+
+
+def check_run(
+    units: int,
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    threads: int | None,
+    record: Record,
+    *,
+    burn_in: float,
+    longest: int,
+    shortest: int,
+    delay: int = 1,
+    synapses: int | None = None,
+    spool: Path | None = None,
+) -> int:
+    """Return the steps of the shortest run, as for ``advance``, or raise where this one can't be or won't fit."""
+    check_seed(seed)
+    require(whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
+    most = 4 * (os.cpu_count() or 1)
+    require(threads is None or (whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
+    check_times(duration, burn_in)
+    for name, time_given in (("duration", duration), ("burn_in", burn_in)):
+        require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
+    record.check(units)
+    least = max(record.draws_every, longest)
+    steps = round(duration / dt)
+    require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
+    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses, spool=spool)
+    return least
 
 
 ABSTRACT = ("gibbs", "gibbs-random", "buesing")
@@ -235,13 +260,17 @@ def check_engine(engine: object) -> None:
 
 
 def check_dt(calibration: Calibration, dt: float) -> None:
-    """Raise where a calibration holds for another time step, warn where one of continuous time may be off."""
+    """Raise where a calibration holds for another time step."""
     require(is_number(dt) and dt > 0, "dt", "> 0 ms", dt)
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
             f"dt: must be {calibration.dt:g} ms, that of the calibration, got {dt:g}; "
             "calibrate at this dt, or from theory without one"
         )
+
+
+def warn_of_dt(calibration: Calibration, dt: float) -> None:
+    """Warn where a calibration of continuous time may be off."""
     longest = min(calibration.neuron.tau_syn_exc, calibration.neuron.tau_syn_inh) / STEPS_OF_TAU_SYN
     if calibration.dt is None and dt > longest * (1 + 1e-9):
         warnings.warn(

@@ -38,11 +38,13 @@ from boltzspike.pipeline.running_networks import (
     Stopped,
     check_dt,
     check_engine,
+    check_run,
     check_times,
     discarded_steps,
     engine_name,
     run_network,
     sample_abstract,
+    warn_of_dt,
 )
 from boltzspike.pipeline.translations import check_made_for, relaxation_time, translation_of
 from boltzspike.posterior import PosteriorResult
@@ -241,14 +243,20 @@ def sample(
         tau = calibration.neuron.tau_refrac
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
-        translation = translation_of(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
         tau_refrac = calibration.neuron.tau_refrac
         if draw_every is None:
             whole = abs(tau_refrac / dt - round(tau_refrac / dt)) <= 1e-6
             require(whole and dt <= tau_refrac, "dt", f"a whole part of tau_refrac = {tau_refrac:g} ms", dt)
         every = steps_of(tau_refrac if draw_every is None else draw_every, dt, "draw_every")
         kept = _record(record, every, plain.n_units)
-        longest = round(calibration.neuron.tau_refrac / dt)
+        longest = max(round(tau_refrac / dt), 1)
+        # before the translation, which takes memory and time itself; again, and finer, of the network
+        check_run(
+            plain.n_units, duration, chains, dt, seed, threads, kept, burn_in=burn_in, longest=longest,
+            shortest=longest, synapses=int(np.count_nonzero(plain.weights)), spool=spool,
+        )  # fmt: skip
+        warn_of_dt(calibration, dt)
+        translation = translation_of(plain, rule, calibration, synapse, clamped if clamping == "spikes" else {})
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
         network = extended(
             translation.network, schedule=schedule, evidence=clamps, shared=shared, delays=delays, shift=shift
