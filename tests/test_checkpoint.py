@@ -127,6 +127,9 @@ def test_a_machine_is_no_state(saved, tmp_path):
     bs.BoltzmannMachine(weights=np.zeros((2, 2)), biases=[0, 0]).save(tmp_path / "m.npz")
     with pytest.raises(ValidationError, match="m.npz: not a state that boltzspike saved"):
         read(tmp_path / "m.npz", runner, program)
+    bs.BoltzmannMachine(weights=np.zeros((2, 2)), biases=[0, 0]).save(tmp_path / "m.json")
+    with pytest.raises(ValidationError, match="m.json: damaged, or no state .an npz is a zip archive.$"):
+        read(tmp_path / "m.json", runner, program)
     with pytest.raises(ValidationError, match="state.npz: holds arrays"):
         bs.read(path)
 

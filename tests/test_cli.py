@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -26,6 +27,55 @@ def test_sample_prints_the_table_and_writes_the_result(model, tmp_path, boltzspi
     assert again.returncode == 2
     assert again.stderr == f"error: {output}: exists already; --force (force=True) overwrites it\n"
     assert boltzspike("sample", model, "--duration", "500ms", "-o", output, "--force").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--record", "moments"), "needs the states of every draw"),
+        (("--clamping", "spikes"), "needs exponential synapses of one time constant"),
+        (("--engine", "gibbs"), "needs a result of LIF neurons"),
+        (("--duration", "20ms"), "take at least"),
+    ],
+)
+def test_what_a_budget_cannot_explain_is_refused_before_the_run(arguments, message, model, tmp_path, boltzspike):
+    output = tmp_path / "r.nc"
+    done = boltzspike("sample", model, "--budget", "-o", output, "--chains", 16, "--duration", "5s", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: error_budget: ")
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not output.exists()
+
+
+def test_a_tuned_file_brings_its_neuron_and_synapse_and_no_other_is_taken(model, tmp_path, boltzspike):
+    additive = bs.Synapse(plasticity="additive")
+    s2 = bs.presets.S2
+    calibration = bs.calibrate(s2.neuron, s2.background, control=s2.control)
+    made = bs.translate(bs.read(model), calibration, rule="psp", synapse=additive)
+    made.save(tmp_path / "t.json")
+    sample = ("sample", model, "--rule", tmp_path / "t.json", "--duration", "500ms", "--chains", 16)
+    done = boltzspike(*sample)
+    assert done.returncode == 0, done.stderr
+    assert f"neuron of {tmp_path / 't.json'}" in done.stdout
+    assert boltzspike(*sample, "--neuron", "S2", "--plasticity", "additive").returncode == 0
+    for other, message in (
+        (("--neuron", "S1"), "made for another neuron or background"),
+        (("--plasticity", "renewing"), "not for Synapse(plasticity='renewing'"),
+    ):
+        refused = boltzspike(*sample, *other)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+        tuned = boltzspike("tune", model, "--start", tmp_path / "t.json", "-o", tmp_path / "u.json", *other)
+        assert message in tuned.stderr
+
+
+def test_the_budget_is_in_the_json(model, boltzspike):
+    done = boltzspike("sample", model, "--budget", "--json", "--chains", 16, "--duration", "5s")
+    found = json.loads(done.stdout)["budget"]
+    whole = sum(share["value"] for share in found["shares"]) + found["remainder"]
+    assert whole == pytest.approx(found["bias"])
+    assert found["remainder_error"] > 0
 
 
 def test_sample_takes_evidence_by_name(model, boltzspike):
@@ -61,6 +111,12 @@ def test_sample_takes_evidence_by_name(model, boltzspike):
         (("--route", "fitted"), "route: is for Bayesian networks, which are compiled"),
         (("--encoding", "bits"), "encoding: is for Bayesian networks, which are compiled"),
         (("-o", "r.txt"), "r.txt: must end in .nc or .nc4 or .h5 or .zarr"),
+        (
+            ("--engine", "foo"),
+            "engine: no engine named 'foo'; known: reference, numba, numba-exact, cuda, nest, gibbs",
+        ),
+        (("--engine", "gibbs", "--plasticity", "additive"), "synapse: must be left out with the engine 'gibbs'"),
+        (("--engine", "gibbs", "--dt", "0.3"), "dt: must be left out with the engine 'gibbs'"),
         (("--rule", "magic"), "rule: no translation rule named 'magic'"),
         (("-o", "/nonexistent/folder/r.nc"), "the folder '/nonexistent/folder' does not exist"),
     ],

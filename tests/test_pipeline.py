@@ -26,6 +26,29 @@ def test_the_bias_of_five_unit_machines_is_at_the_level_of_the_psp_rule(rng, s1_
     assert 0.003 < np.mean(biases) < 0.015
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"duration": "5"}, "duration: must be > 0 ms, got '5'"),
+        ({"dt": "a"}, "dt: must be > 0 ms, got 'a'"),
+        ({"burn_in": None}, "burn_in: must be >= 0 ms, got None"),
+        ({"draw_every": "1"}, "draw_every: must be > 0 ms, got '1'"),
+        ({"engine": 3}, "engine: must be the name of an engine, or an Engine, got 3"),
+        ({"initial": 5}, "initial: must be an Initial, got 5"),
+        ({"duration": True}, "duration: must be > 0 ms, got True"),
+    ],
+)
+def test_what_is_no_number_and_no_engine_is_named(options, message, random_machine, s1_calibration):
+    with pytest.raises(ValidationError, match=message):
+        bs.sample(random_machine(3), calibration=s1_calibration, **options)
+
+
+def test_a_calibration_of_continuous_time_is_warned_of_at_long_steps(random_machine, s1_calibration):
+    with pytest.warns(bs.BoltzspikeWarning, match="dt: 0.5 ms is longer than tau_syn/50 = 0.2 ms"):
+        bs.sample(random_machine(3), calibration=s1_calibration, dt=0.5, duration=1e3, chains=16, rule="psp")
+    bs.sample(random_machine(3), calibration=s1_calibration, dt=0.2, duration=1e3, chains=16, rule="psp")
+
+
 def test_the_result_has_the_shapes_it_promises(random_machine, s1_calibration):
     result = bs.sample(random_machine(3), calibration=s1_calibration, duration=1000, chains=5, burn_in=100)
     assert result.states.dims == ("chain", "draw", "unit")
@@ -73,6 +96,7 @@ def test_a_simulated_calibration_holds_for_its_own_dt_only(random_machine, s1_ca
         bs.sample(random_machine(2), calibration=simulated)
 
 
+@pytest.mark.filterwarnings("ignore:dt. .* is longer than tau_syn")
 @pytest.mark.parametrize(
     ("values", "message"),
     [

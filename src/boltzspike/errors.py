@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 
@@ -58,6 +60,11 @@ def require(ok: bool, where: str, allowed: str, value: object) -> None:
     """Raise ``ValidationError`` naming ``where`` (``Object.field``), what is allowed and what came."""
     if not ok:
         raise ValidationError(f"{where}: must be {allowed}, got {value!r}")
+
+
+def is_number(value: object) -> bool:
+    """Tell whether this is a finite real number, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -234,10 +234,16 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], *, for
 def read_arrays(path: str | os.PathLike[str], *, damaged: str = "can't be read as npz") -> dict[str, Any]:
     """Return the arrays of an npz, or raise a ``ValidationError``, with ``damaged`` where it is no whole one."""
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file:
+            if file.read(len(_ZIP_SIGNATURE)) != _ZIP_SIGNATURE:
+                raise ValidationError(f"{path}: {damaged} (an npz is a zip archive)")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             return {name: archive[name] for name in archive.files}
     except OSError as error:
         raise ValidationError(f"{path}: can't be read: {error.strerror or error}") from None
+    except ValidationError:
+        raise
     except Exception as error:  # a damaged zip raises whatever its member readers raise
         raise ValidationError(f"{path}: {damaged} ({error})") from None
 

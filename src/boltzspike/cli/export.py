@@ -7,14 +7,24 @@ from typing import Annotated
 
 import typer
 
-from boltzspike.cli.options import Beta, Chains, Clamp, Dt, Duration, Machine, NeuronOption, Plasticity, Rule, Seed
+from boltzspike.cli.options import (
+    Beta,
+    Chains,
+    Clamp,
+    Dt,
+    Duration,
+    Machine,
+    NeuronOrRules,
+    PlasticityOrRules,
+    Rule,
+    Seed,
+)
 from boltzspike.cli.reading import (
+    neuron_and_synapse,
     parse_clamp,
     parse_time,
-    read_calibration,
     read_machine,
     read_rule,
-    read_synapse,
 )
 
 
@@ -27,9 +37,9 @@ def export(
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
-    neuron: NeuronOption = "S1",
+    neuron: NeuronOrRules = None,
     rule: Rule = None,
-    plasticity: Plasticity = "renewing",
+    plasticity: PlasticityOrRules = None,
     dt: Dt = 0.1,
     burn_in: Annotated[str, typer.Option(help="Biological time discarded at the start.")] = "1s",
     threads: Annotated[int, typer.Option(help="Threads of the simulator (NEST).")] = 1,
@@ -46,9 +56,11 @@ def export(
     """
     from boltzspike import pipeline
 
+    named = read_rule(rule)
+    calibration, synapse = neuron_and_synapse(named, neuron, plasticity)
     done = pipeline.export(
-        read_machine(model, beta=beta), output, to=to, calibration=read_calibration(neuron), rule=read_rule(rule),
-        synapse=read_synapse(plasticity), clamp=parse_clamp(clamp), dt=dt,
+        read_machine(model, beta=beta), output, to=to, calibration=calibration, rule=named, synapse=synapse,
+        clamp=parse_clamp(clamp), dt=dt,
         duration=parse_time(duration, "duration"), burn_in=parse_time(burn_in, "burn-in"),
         chains=chains, seed=seed, threads=threads, bits=bits, allow_loss=allow_loss,
         force=force,

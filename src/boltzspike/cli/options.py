@@ -23,6 +23,13 @@ Beta = Annotated[
     float | None,
     typer.Option(help="Inverse temperature of an Ising, QUBO or graph file; default: 1.", show_default=False),
 ]
+NeuronOrRules = Annotated[
+    str | None,
+    typer.Option(
+        "--neuron", help="Preset (S1, S2, S5a, thesis, dodo) or a calibration file.",
+        show_default="S1, or that of the tuned file",
+    ),
+]  # fmt: skip
 Clamp = Annotated[list[str], typer.Option(help="Evidence NAME=0 or NAME=1; may be repeated.", show_default=False)]
 Evidence = Annotated[
     list[str],
@@ -75,13 +82,15 @@ Report = Annotated[
     typer.Option(help="HTML page to write: answer, trust, how it was made; with pictures.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else; for machines.")]
-Plasticity = Annotated[
-    str,
-    typer.Option(
-        help="Recurrent synapse: renewing; additive; depressing: tau_rec=MS (see design --synapse); general: "
-        "U=0.5,tau_rec=MS,tau_fac=MS; teeth=N: N+1 in parallel, the PSP a cut exponential (1) or "
-        "nearly a rectangle (5). Any with ,delay=MS."
-    ),
+_PLASTICITY = (
+    "Recurrent synapse: renewing; additive; depressing: tau_rec=MS (see design --synapse); general: "
+    "U=0.5,tau_rec=MS,tau_fac=MS; teeth=N: N+1 in parallel, the PSP a cut exponential (1) or "
+    "nearly a rectangle (5). Any with ,delay=MS."
+)
+Plasticity = Annotated[str, typer.Option(help=_PLASTICITY)]
+PlasticityOrRules = Annotated[
+    str | None,
+    typer.Option("--plasticity", help=_PLASTICITY, show_default="renewing, or that of the tuned file"),
 ]
 Cluster = Annotated[
     str | None,

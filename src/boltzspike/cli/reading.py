@@ -219,6 +219,18 @@ def read_rule(rule: str | None) -> str | Translation | None:
     return translation
 
 
+def neuron_and_synapse(
+    made: str | Translation | None, neuron: str | None, plasticity: str | None
+) -> tuple[Calibration, Synapse]:
+    """Return the calibration and synapse of these options; those not given are of the tuned file, or S1's."""
+    if made is None or isinstance(made, str):
+        return read_calibration(neuron or "S1"), read_synapse(plasticity or "renewing")
+    return (
+        made.calibration if neuron is None else read_calibration(neuron),
+        made.synapse if plasticity is None else read_synapse(plasticity),
+    )
+
+
 def _calibration_file(path: str) -> Calibration:
     from boltzspike.calibration import Calibration
     from boltzspike.errors import ValidationError

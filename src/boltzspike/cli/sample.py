@@ -22,9 +22,9 @@ from boltzspike.cli.options import (
     Joint,
     Json,
     Model,
-    NeuronOption,
+    NeuronOrRules,
     Output,
-    Plasticity,
+    PlasticityOrRules,
     Report,
     Rule,
     Seed,
@@ -34,16 +34,15 @@ from boltzspike.cli.options import (
 from boltzspike.cli.queries import answer_queries
 from boltzspike.cli.reading import (
     engine_at,
+    neuron_and_synapse,
     parse_clamp,
     parse_evidence,
     parse_evidence_course,
     parse_joint,
     parse_likelihoods,
     parse_time,
-    read_calibration,
     read_machine,
     read_rule,
-    read_synapse,
     read_target,
 )
 from boltzspike.cli.showing import SHOWN_UNITS, check_report, print_answer, print_budget, print_json
@@ -107,9 +106,9 @@ def sample(
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
-    neuron: NeuronOption = "S1",
+    neuron: NeuronOrRules = None,
     rule: Rule = None,
-    plasticity: Plasticity = "renewing",
+    plasticity: PlasticityOrRules = None,
     clamping: Annotated[str, typer.Option(help="bias: absorb the evidence; spikes: hold the neurons.")] = "bias",
     engine: Annotated[
         str,
@@ -163,10 +162,10 @@ def sample(
             "target": target,
         }  # fmt: skip
         answer_queries(
-            model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron, rule=rule,
-            plasticity=plasticity, cluster=cluster, engine=engine, threads=threads, duration=duration,
-            burn_in=burn_in, all_variables=all_units, as_json=as_json, beta=beta, chains=chains, seed=seed, dt=dt,
-            clamping=clamping,
+            model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron or "S1", rule=rule,
+            plasticity=plasticity or "renewing", cluster=cluster, engine=engine, threads=threads,
+            duration=duration, burn_in=burn_in, all_variables=all_units, as_json=as_json, beta=beta,
+            chains=chains, seed=seed, dt=dt, clamping=clamping,
         )  # fmt: skip
         return
     from boltzspike import pipeline
@@ -174,7 +173,7 @@ def sample(
     from boltzspike.errors import Interrupted, ValidationError
     from boltzspike.files import RESULT_SUFFIXES, check_writable
     from boltzspike.model.network import SpikingNetwork
-    from boltzspike.summary import summary
+    from boltzspike.summary import plain, summary
 
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         if output is not None:
@@ -192,6 +191,7 @@ def sample(
             beta=beta,
         )
         asked_for = parse_joint(joint, machine)
+        clamped = parse_clamp(clamp)
         settling = parse_time(settle, "settle")
         biological, discarded = parse_time(duration, "duration"), parse_time(burn_in, "burn-in")
         of_model: dict[str, Any]
@@ -202,13 +202,22 @@ def sample(
         elif target is not None:
             raise ValidationError("target: is for a spiking network; a model that is sampled is the target itself")
         else:
-            calibration = read_calibration(neuron)
+            named = read_rule(rule)
+            calibration, synapse = neuron_and_synapse(named, neuron, plasticity)
             of_model = {
-                "calibration": calibration, "rule": read_rule(rule), "synapse": read_synapse(plasticity),
-                "clamping": clamping, "evidence_course": parse_evidence_course(evidence_at, machine),
+                "calibration": calibration, "rule": named, "synapse": synapse, "clamping": clamping,
+                "evidence_course": parse_evidence_course(evidence_at, machine),
             }  # fmt: skip
             regime = calibration.verdict.regime
-            by = f"neuron {neuron}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
+            whose = neuron or ("S1" if isinstance(named, str | None) else f"of {rule}")
+            by = f"neuron {whose}: {regime}" if engine not in pipeline.ABSTRACT else "no membranes"
+            if budget:
+                pipeline.check_budget(
+                    machine.machine if isinstance(machine, Compiled) else machine,
+                    clamp=clamped, calibration=None if engine in pipeline.ABSTRACT else calibration,
+                    synapse=synapse, states=record == "states", clamping=clamping, plain=not evidence_at,
+                    chains=chains, draws=biological / calibration.neuron.tau_refrac,
+                )  # fmt: skip
         n_units = machine.machine.n_units if isinstance(machine, Compiled) else machine.n_units
         print(f"{n_units} units, {chains} chains of {biological / 1e3:g} s; {by}")
         stopped = None
@@ -223,7 +232,7 @@ def sample(
                     seed=seed,
                     engine=runs_on,
                     dt=dt,
-                    clamp=parse_clamp(clamp),
+                    clamp=clamped,
                     burn_in=discarded,
                     record=record,
                     checkpoint=checkpoint,
@@ -249,15 +258,21 @@ def sample(
             if stopped is None:
                 raise
             print(f"too short for a table ({error})")
-        shares = result.error_budget(threads=threads) if budget and stopped is None else None
-        if shares is not None:
-            print_budget(shares)
+        shares = None
+        if budget and stopped is None:
+            try:
+                shares = result.error_budget(threads=threads)
+            except ValidationError as error:  # what only the samples could tell
+                print(f"no budget ({error})")
+            else:
+                print_budget(shares)
         if output is not None:
             print(f"wrote {output}")
         if report is not None:
             _write_report(result, report, shares, force=force)
     if as_json:
-        print_json(summary(result, settle=settling, joint=asked_for))
+        of_budget = {"budget": plain(shares)} if budget else {}
+        print_json(summary(result, settle=settling, joint=asked_for) | of_budget)
     if stopped is not None:
         raise typer.Exit(128 + stopped.signal)
     if until is not None and not result.configuration["reached"]:

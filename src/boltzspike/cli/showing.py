@@ -110,13 +110,14 @@ def _print_speed(result: Result) -> None:
     how = result.configuration
     print(f"speed: {result.speed:.0f} x real time (all chains together: {how['wall_seconds']:.2f} s, ", end="")
     print(f"after {how['setup_seconds']:.2f} s of compilation and burn-in)")
-    print(f"engine: {how['engine']}, {how['approximation']}")
+    rule = f"; rule: {how['rule']}" if "rule" in how else ""
+    print(f"engine: {how['engine']}, {how['approximation']}{rule}")
 
 
 def print_budget(budget: Budget) -> None:
     """Print where D_KL comes from."""
     rows = [[share.cause, f"{share.value:+.5f}", f"{share.error:.5f}"] for share in budget.shares]
-    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", ""])
+    rows.append(["left over (no Boltzmann machine)", f"{budget.remainder:+.5f}", f"{budget.remainder_error:.5f}"])
     rows.append(["bias of D_KL, as measured", f"{budget.bias:+.5f}", f"{budget.bias_error:.5f}"])
     rows.append(["sampling noise (floor)", f"{budget.floor:+.5f}", ""])
     print_table(["where D_KL comes from", "share", "+-"], rows)

@@ -17,12 +17,12 @@ from boltzspike.cli.options import (
     EngineOption,
     Force,
     Machine,
-    NeuronOption,
-    Plasticity,
+    NeuronOrRules,
+    PlasticityOrRules,
     Seed,
     Threads,
 )
-from boltzspike.cli.reading import engine_at, parse_clamp, parse_time, read_calibration, read_machine, read_synapse
+from boltzspike.cli.reading import engine_at, neuron_and_synapse, parse_clamp, parse_time, read_machine
 from boltzspike.progress import terminal_bar
 
 
@@ -50,8 +50,8 @@ def tune(
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
-    neuron: NeuronOption = "S1",
-    plasticity: Plasticity = "renewing",
+    neuron: NeuronOrRules = None,
+    plasticity: PlasticityOrRules = None,
     engine: EngineOption = "numba",
     dt: Dt = 0.1,
     threads: Threads = None,
@@ -75,6 +75,7 @@ def tune(
         begin = pipeline.read(start)
         if not isinstance(begin, Translation):
             raise ValidationError(f"{start}: must be a translation, got a {type(begin).__name__}")
+    calibration, synapse = neuron_and_synapse(begin, neuron, plasticity)
     with terminal_bar("tuning") as progress, engine_at(cluster, engine, threads) as runs_on:
 
         def show(number: int, best: Step) -> None:
@@ -85,9 +86,9 @@ def tune(
         tuned = pipeline.tune(
             machine,
             to=to,
-            calibration=None if begin is not None else read_calibration(neuron),
+            calibration=calibration,
             start=begin,
-            synapse=read_synapse(plasticity),
+            synapse=synapse,
             clamp=parse_clamp(clamp),
             fill=fill,
             steps=steps,

@@ -20,7 +20,14 @@ from boltzspike.pipeline.responses import (
 from boltzspike.pipeline.running_networks import ABSTRACT, Progress
 from boltzspike.pipeline.sampling import sample
 from boltzspike.pipeline.training import train
-from boltzspike.pipeline.translations import calibrate_network, error_budget, tune, with_network, working_point
+from boltzspike.pipeline.translations import (
+    calibrate_network,
+    check_budget,
+    error_budget,
+    tune,
+    with_network,
+    working_point,
+)
 from boltzspike.pipeline.until import sample_until
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "calibrate",
     "calibrate_many",
     "calibrate_network",
+    "check_budget",
     "design",
     "design_synapse",
     "error_budget",

@@ -21,7 +21,7 @@ from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import check_dt, run_network, whole
-from boltzspike.pipeline.translations import translation_of
+from boltzspike.pipeline.translations import check_made_for, translation_of
 from boltzspike.program import compile_program, steps_of
 from boltzspike.samples import Record
 from boltzspike.theory.exact import exact_joint
@@ -132,6 +132,9 @@ def export(
     require(whole(seed) and seed >= 0, "seed", "an integer, at least 0", seed)
     for name, time, least in (("duration", duration, dt), ("burn_in", burn_in, 0.0)):
         require(bool(np.isfinite(time)) and time >= least, name, f">= {least:g} ms", time)
+    if isinstance(rule, Translation):
+        check_made_for("rule", rule, calibration, synapse)
+        calibration = rule.calibration
     calibration = calibration or default_calibration()
     check_dt(calibration, dt)
     clamped = clamp_indices(machine, clamp or {})

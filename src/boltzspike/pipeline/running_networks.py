@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import numpy as np
 from boltzspike import checkpoint as checkpoints
 from boltzspike.calibration import Calibration
 from boltzspike.diagnostics import MIN_BLOCKS
-from boltzspike.engines import Engine, get_engine
+from boltzspike.engines import REGISTRY, Engine, get_engine
 from boltzspike.errors import (
+    BoltzspikeWarning,
     Interrupted,
     ValidationError,
+    is_number,
     require,
+    suggestion,
 )
 from boltzspike.inputs import Initial
 from boltzspike.model.boltzmann import BoltzmannMachine
@@ -33,6 +37,8 @@ Progress = Callable[[int, int], None]
 
 
 _PARTS_A_BLOCK = 4
+STEPS_OF_TAU_SYN = 50
+"""Least steps of tau_syn with which a calibration of continuous time holds as well as any (docs/engines.md)."""
 
 
 class Stopped(Interrupted):
@@ -100,19 +106,11 @@ def advance(
     ``identity`` names the engine and holds all that the run depends on, for checkpoints. ``spool`` is a folder for
     rasters, on whose disk they are kept instead of in memory.
     """
-    check_seed(seed)
-    require(whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
-    most = 4 * (os.cpu_count() or 1)
-    require(threads is None or (whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
-    require(np.isfinite(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
-    require(np.isfinite(duration) and duration > 0, "duration", "> 0 ms", duration)
-    for name, time_given in (("duration", duration), ("burn_in", burn_in)):
-        require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
-    record.check(units)
-    least = max(record.draws_every, longest)
+    least = check_run(
+        units, duration, chains, dt, seed, threads, record, burn_in=burn_in, longest=longest, shortest=shortest,
+        delay=delay, synapses=synapses, spool=spool,
+    )  # fmt: skip
     steps = round(duration / dt)
-    require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
-    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses, spool=spool)
     started = time.perf_counter()
     runner = prepare()
     with stop_requests() as requests:
@@ -154,6 +152,38 @@ def advance(
         message = f"{stopped.name} after {joining.steps * dt:g} of {steps * dt:g} ms"
         raise Stopped(message, signal=int(stopped), samples=samples, how=how)
     return samples, how
+
+
+def check_run(
+    units: int,
+    duration: float,
+    chains: int,
+    dt: float,
+    seed: int,
+    threads: int | None,
+    record: Record,
+    *,
+    burn_in: float,
+    longest: int,
+    shortest: int,
+    delay: int = 1,
+    synapses: int | None = None,
+    spool: Path | None = None,
+) -> int:
+    """Return the steps of the shortest run, as for ``advance``, or raise where this one can't be or won't fit."""
+    check_seed(seed)
+    require(whole(chains) and 1 <= chains <= 2**20, "chains", "an integer in 1 .. 2^20", chains)
+    most = 4 * (os.cpu_count() or 1)
+    require(threads is None or (whole(threads) and 1 <= threads <= most), "threads", f"in 1 .. {most}", threads)
+    check_times(duration, burn_in)
+    for name, time_given in (("duration", duration), ("burn_in", burn_in)):
+        require(time_given / dt <= MOST_STEPS, name, f"at most {MOST_STEPS * dt:.3g} ms (2^46 steps)", time_given)
+    record.check(units)
+    least = max(record.draws_every, longest)
+    steps = round(duration / dt)
+    require(steps >= least, "duration", f"at least {least * dt:g} ms (one draw)", duration)
+    check_memory(record, steps, chains, units, shortest, delay=delay, synapses=synapses, spool=spool)
+    return least
 
 
 ABSTRACT = ("gibbs", "gibbs-random", "buesing")
@@ -213,11 +243,40 @@ def whole(number: object) -> bool:
     return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
+def check_times(duration: float, burn_in: float) -> None:
+    """Raise where these are no times in ms."""
+    require(is_number(duration) and duration > 0, "duration", "> 0 ms", duration)
+    require(is_number(burn_in) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
+
+
+def check_engine(engine: object) -> None:
+    """Raise unless this is an engine, or the name of one or of a sampler without membranes."""
+    if isinstance(engine, str):
+        known = (*REGISTRY, *ABSTRACT)
+        if engine not in known:
+            raise ValidationError(f"engine: no engine named {engine!r}{suggestion(engine, known)}")
+        return
+    require(hasattr(engine, "prepare"), "engine", "the name of an engine, or an Engine", engine)
+
+
 def check_dt(calibration: Calibration, dt: float) -> None:
     """Raise where a calibration holds for another time step."""
-    require(bool(np.isfinite(dt)) and dt > 0, "dt", "> 0 ms", dt)
+    require(is_number(dt) and dt > 0, "dt", "> 0 ms", dt)
     if calibration.dt is not None and abs(calibration.dt - dt) > 1e-9:
         raise ValidationError(
             f"dt: must be {calibration.dt:g} ms, that of the calibration, got {dt:g}; "
             "calibrate at this dt, or from theory without one"
+        )
+
+
+def warn_of_dt(calibration: Calibration, dt: float) -> None:
+    """Warn where a calibration of continuous time may be off."""
+    longest = min(calibration.neuron.tau_syn_exc, calibration.neuron.tau_syn_inh) / STEPS_OF_TAU_SYN
+    if calibration.dt is None and dt > longest * (1 + 1e-9):
+        warnings.warn(
+            f"dt: {dt:g} ms is longer than tau_syn/{STEPS_OF_TAU_SYN} = {longest:g} ms, and the calibration is of "
+            "continuous time: at tau_syn/20 the D_KL bias of S1 is four times what it is at tau_syn/100 "
+            "(docs/engines.md)",
+            BoltzspikeWarning,
+            stacklevel=3,
         )

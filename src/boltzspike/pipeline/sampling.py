@@ -14,7 +14,7 @@ from boltzspike import files
 from boltzspike.calibration import Calibration
 from boltzspike.compilation import Compiled, compile_bayes
 from boltzspike.engines import Engine
-from boltzspike.errors import require
+from boltzspike.errors import is_number, require
 from boltzspike.inputs import Initial
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.model.boltzmann import Machine, clamp_indices
@@ -27,9 +27,13 @@ from boltzspike.pipeline.running_networks import (
     ABSTRACT,
     Progress,
     check_dt,
+    check_engine,
+    check_run,
+    check_times,
     discarded_steps,
     run_network,
     sample_abstract,
+    warn_of_dt,
 )
 from boltzspike.pipeline.runs import (
     MAX_SHOWN_JOINT,
@@ -40,7 +44,7 @@ from boltzspike.pipeline.runs import (
     warn_of_mixing,
 )
 from boltzspike.pipeline.sampling_networks import sample_network
-from boltzspike.pipeline.translations import relaxation_time, translation_of
+from boltzspike.pipeline.translations import check_made_for, relaxation_time, translation_of
 from boltzspike.posterior import PosteriorResult
 from boltzspike.program import steps_of
 from boltzspike.result import Result
@@ -48,6 +52,8 @@ from boltzspike.samples import Record
 from boltzspike.theory.exact import exact_joint
 from boltzspike.translation import Translation
 from boltzspike.translation.tuned import GROUPS
+
+DEFAULT_DT = 0.1
 
 
 def sample(
@@ -61,7 +67,7 @@ def sample(
     rule: str | Translation | None = None,
     synapse: Synapse | None = None,
     engine: str | Engine = "numba",
-    dt: float = 0.1,
+    dt: float = DEFAULT_DT,
     clamp: Mapping[int | str, int] | None = None,
     evidence: Evidence | None = None,
     likelihoods: Mapping[str, object] | None = None,
@@ -95,7 +101,7 @@ def sample(
     target
         For a ``SpikingNetwork``: a machine of the same units to compare the samples with; ``None``: there is none.
     calibration
-        Of the neuron; ``None``: preset S1, from theory.
+        Of the neuron; ``None``: that of ``rule`` where it is a translation, else preset S1, from theory.
     duration
         Biological time per chain in ms, after ``burn_in`` ms that are discarded.
     chains
@@ -109,7 +115,7 @@ def sample(
         the machine under the evidence). ``None``: the best that the calibration, or one that ships with this
         version, allows without simulating the target.
     synapse
-        Recurrent synapse; ``None``: renewing, delay of one dt.
+        Recurrent synapse; ``None``: that of ``rule``, else renewing, delay of one dt.
     engine
         ``"numba"``; ``"numba-exact"`` and ``"reference"``, which agree spike by spike, are slower; ``"cuda"``
         runs on an NVIDIA GPU. Without membranes, and without a translation: ``"gibbs"``, ``"gibbs-random"`` (order
@@ -209,11 +215,17 @@ def sample(
         require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
         machine = compiled.machine
     assert not isinstance(machine, BayesianNetwork | Compiled)
+    if isinstance(rule, Translation):
+        check_made_for("rule", rule, calibration, synapse)
+        calibration = rule.calibration
     if calibration is None:
         calibration = default_calibration()
     check_dt(calibration, dt)
-    require(bool(np.isfinite(duration)) and duration > 0, "duration", "> 0 ms", duration)
-    require(bool(np.isfinite(burn_in)) and burn_in >= 0, "burn_in", ">= 0 ms", burn_in)
+    check_times(duration, burn_in)
+    check_engine(engine)
+    if draw_every is not None:
+        require(is_number(draw_every) and draw_every > 0, "draw_every", "> 0 ms", draw_every)
+    require(initial is None or isinstance(initial, Initial), "initial", "an Initial", initial)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     clamped = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(clamped)
@@ -232,25 +244,35 @@ def sample(
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
         require(record == "states", "record", f"'states' with the engine {engine!r}", record)
-        neural = {"schedule": schedule, "shared": shared, "delays": delays, "initial": initial}
+        wanted = f"left out with the engine {engine!r}, which has no neurons"
+        require(synapse is None or synapse == Synapse(), "synapse", wanted, synapse)
+        require(dt == DEFAULT_DT, "dt", wanted, dt)
+        neural = {
+            "schedule": schedule, "shared": shared, "delays": delays, "initial": initial, "draw_every": draw_every
+        }  # fmt: skip
         for name, value in neural.items():
-            wanted = f"left out with the engine {engine!r}, which has no neurons"
             require(value is None or (isinstance(value, tuple | list) and not value), name, wanted, value)
         tau = calibration.neuron.tau_refrac
         run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
     else:
-        held_units = clamped if clamping == "spikes" else {}
-        translation = translation_of(
-            plain, rule, calibration, synapse, held_units, chains=max(chains, GROUPS), dt=dt, seed=seed,
-            engine=engine, threads=threads,
-        )  # fmt: skip
         tau_refrac = calibration.neuron.tau_refrac
         if draw_every is None:
             whole = abs(tau_refrac / dt - round(tau_refrac / dt)) <= 1e-6
             require(whole and dt <= tau_refrac, "dt", f"a whole part of tau_refrac = {tau_refrac:g} ms", dt)
         every = steps_of(tau_refrac if draw_every is None else draw_every, dt, "draw_every")
         kept = record_named(record, every, plain.n_units)
-        longest = round(calibration.neuron.tau_refrac / dt)
+        longest = max(round(tau_refrac / dt), 1)
+        # before the translation, which takes memory and time itself; again, and finer, of the network
+        check_run(
+            plain.n_units, duration, chains, dt, seed, threads, kept, burn_in=burn_in, longest=longest,
+            shortest=longest, synapses=int(np.count_nonzero(plain.weights)), spool=spool,
+        )  # fmt: skip
+        warn_of_dt(calibration, dt)
+        held_units = clamped if clamping == "spikes" else {}
+        translation = translation_of(
+            plain, rule, calibration, synapse, held_units, chains=max(chains, GROUPS), dt=dt, seed=seed,
+            engine=engine, threads=threads,
+        )  # fmt: skip
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
         network = extended(
             translation.network, schedule=schedule, evidence=clamps, shared=shared, delays=delays, shift=shift

@@ -15,7 +15,7 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration
-from boltzspike.diagnostics import joint
+from boltzspike.diagnostics import MIN_BLOCKS, block_joint, joint, kl_of_blocks
 from boltzspike.engines import Engine
 from boltzspike.errors import (
     BoltzspikeWarning,
@@ -37,8 +37,9 @@ from boltzspike.pipeline.running_networks import Progress, check_dt, run_network
 from boltzspike.result import Result
 from boltzspike.samples import Record, Samples
 from boltzspike.theory import mixing
-from boltzspike.theory.exact import all_states
+from boltzspike.theory.exact import all_states, exact_joint
 from boltzspike.theory.exact_samples import LARGEST_COVER, cover, exact_samples
+from boltzspike.theory.inverse import MAX_UNITS, pair_cells
 from boltzspike.theory.membrane import membrane_statistics
 from boltzspike.theory.predict import predict
 from boltzspike.translation import Translation, translate
@@ -112,6 +113,22 @@ def translation_of(
     for text in translation.warnings:
         warnings.warn(text, BoltzspikeWarning, stacklevel=3)
     return translation
+
+
+def check_made_for(
+    where: str, translation: Translation, calibration: Calibration | None, synapse: Synapse | None
+) -> None:
+    """Raise where another neuron, background or synapse is asked for than those a translation was made for."""
+    if calibration is not None and not translation.calibration.same_neuron(calibration):
+        raise ValidationError(
+            f"{where}: the translation was made for another neuron or background than that of the calibration; "
+            "leave that out (--neuron), or make one for it"
+        )
+    if synapse is not None and synapse != translation.synapse:
+        raise ValidationError(
+            f"{where}: the translation was made for {translation.synapse}, not for {synapse}; leave the "
+            "synapse out (--plasticity), or make one for it"
+        )
 
 
 def _check_target(where: str, translation: Translation, machine: BoltzmannMachine) -> None:
@@ -326,13 +343,18 @@ def tune(
     """
     if to not in DEMANDS:
         raise ValidationError(f"to: must be one of {', '.join(DEMANDS)}, got {to!r}{suggestion(to, DEMANDS)}")
-    calibration = calibration or (start.calibration if start is not None else default_calibration())
+    if start is not None:
+        check_made_for("start", start, calibration, synapse)
+        calibration = start.calibration
+    calibration = calibration or default_calibration()
     check_dt(calibration, dt)
     require(whole(chains) and chains >= GROUPS, "chains", f"an integer, at least {GROUPS} for an error", chains)
     plain = machine.given(clamp_indices(machine, clamp or {}))[0].to_boltzmann()
     point = working_point(plain)
     if start is None:
         start = translate(plain, with_network(calibration), synapse=synapse, states_of=lambda _: point)
+        for text in start.warnings:
+            warnings.warn(text, BoltzspikeWarning, stacklevel=2)
     _check_target("start", start, plain)
     run = functools.partial(
         _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=burn_in
@@ -353,9 +375,65 @@ def tune(
         fill = False
     coupled = coupled_pairs(plain, fill=fill)
     demand: Demand = Conditionals(plain, coupled) if to == "conditionals" else Covariance(point, coupled)
-    return tune_in_the_loop(
+    tuned = tune_in_the_loop(
         start, demand, sampler, steps=steps, tolerance=tolerance, averaged=averaged, on_step=on_step
     )
+    for text in tuned.warnings:
+        if text not in start.warnings:
+            warnings.warn(text, BoltzspikeWarning, stacklevel=2)
+    return tuned
+
+
+def check_budget(
+    machine: Machine,
+    *,
+    clamp: Mapping[int | str, int],
+    calibration: Calibration | None,
+    synapse: Synapse | None,
+    states: bool,
+    clamping: str,
+    plain: bool,
+    chains: int,
+    draws: float,
+) -> None:
+    """Raise where ``error_budget`` could say nothing about a run: asked before it, and again of its result.
+
+    Parameters
+    ----------
+    machine, clamp, calibration, synapse, clamping, chains
+        As in ``sample``; no calibration: no LIF neurons.
+    states
+        Whether those of every draw are recorded.
+    plain
+        Whether there are no changing inputs or evidence, no shared background and no delays of single synapses.
+    draws
+        Of each chain.
+    """
+    if calibration is None:
+        raise ValidationError("error_budget: needs a result of LIF neurons, made by this version")
+    neuron, synapse = calibration.neuron, synapse or Synapse()
+    one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
+    known = synapse.plasticity in ("renewing", "additive") and synapse.teeth is None
+    if not (one_time and known and plain and clamping == "bias"):
+        raise UnsupportedFeature(
+            "error_budget: needs exponential synapses of one time constant, renewing or additive, without teeth; "
+            "clamping='bias'; and no changing evidence or input, shared background or delays of single synapses"
+        )
+    if not states:
+        raise ValidationError("error_budget: needs the states of every draw; record='states' keeps them")
+    target, free = machine.given(clamp_indices(machine, clamp))
+    require(len(free) <= MAX_UNITS, "error_budget", f"of at most {MAX_UNITS} free units", len(free))
+    rarest = float(pair_cells(exact_joint(target.to_boltzmann())).min())
+    seen = rarest * draws * chains
+    if seen < _SEEN:
+        raise ValidationError(
+            f"error_budget: the rarest state of a unit or a pair, of probability {rarest:.2g}, would be seen "
+            f"{seen:.2g} times; take at least {_SEEN / seen:.3g} times the duration or the chains"
+        )
+
+
+_SEEN = 50
+"""Times that a run should see each state of a unit or a pair, to fit a machine to it."""
 
 
 def error_budget(result: Result, *, duration: float | None = None, threads: int | None = None) -> Budget:
@@ -368,32 +446,45 @@ def error_budget(result: Result, *, duration: float | None = None, threads: int 
     Parameters
     ----------
     result
-        Of ``sample`` with LIF neurons, exponential synapses of one time constant, and at most 12 free units.
+        Of ``sample`` with LIF neurons, exponential synapses of one time constant, and at most 12 free units, its
+        states recorded; ``check_budget`` says before a run whether it can have a budget.
     duration
         Biological time per chain of each variant in ms; ``None``: that of the result.
     """
     from boltzspike import abstract
 
     calibration, network, translation = result.calibration, result.network, result.translation
-    if calibration is None or network is None or translation is None:
+    how = result.configuration
+    lif = calibration is not None and network is not None and translation is not None
+    sampled = how["sampled_ms"]
+    if result.machine is None:
         raise ValidationError("error_budget: needs a result of LIF neurons that a target was translated to")
-    neuron, synapse, how = calibration.neuron, network.synapse, result.configuration
-    one_time = neuron.tau_syn_exc == neuron.tau_syn_inh and neuron.kernel == "exponential"
-    known = synapse.plasticity in ("renewing", "additive") and synapse.teeth is None
-    if not one_time or how["clamping"] != "bias" or not known:
-        raise UnsupportedFeature(
-            "error_budget: needs exponential synapses of one time constant, renewing or additive, without teeth; "
-            "and clamping='bias'"
-        )
+    check_budget(
+        result.machine,
+        clamp=dict(result.clamp.items()),
+        calibration=calibration if lif else None,
+        synapse=network.synapse if network is not None else None,
+        states=result.samples.packed is not None,
+        clamping=how["clamping"],
+        plain=network is None or not (len(network.schedule) or len(network.shared) or network.delays is not None),
+        chains=how["chains"],
+        draws=min(sampled / how["draw_every_ms"], np.inf if duration is None else duration / how["draw_every_ms"]),
+    )
+    assert calibration is not None
+    assert network is not None
+    assert translation is not None
+    neuron, synapse = calibration.neuron, network.synapse
     dt, chains, target = how["dt_ms"], how["chains"], result.target().to_boltzmann()
-    duration = how["duration_ms"] if duration is None else duration
+    duration = sampled if duration is None else duration
     tau, n = round(neuron.tau_refrac / dt), target.n_units
     weights, biases = np.asarray(translation.effective_weights), np.asarray(translation.effective_biases)
-    groups = min(chains, 16)
 
     def grouped(samples: Samples) -> Array:
-        assert samples.states is not None
-        return np.stack([joint(states) for states in np.array_split(samples.states, groups)])
+        states = samples.states
+        assert states is not None
+        if chains < MIN_BLOCKS:
+            return block_joint(states)
+        return np.stack([joint(group) for group in np.array_split(states, MIN_BLOCKS)])
 
     def simulated(of: SpikingNetwork, step: float = dt) -> Array:
         every = Record(states_every=round(neuron.tau_refrac / step))
@@ -432,10 +523,12 @@ def error_budget(result: Result, *, duration: float | None = None, threads: int 
     }
     marginals = variants["network"].mean(axis=0) @ all_states(n)
     traces = mean_trace(marginals, tau, neuron.tau_syn_exc / dt, synapse.plasticity == "renewing")
+    blocks, exact = variants["network"], exact_joint(target)
+    without = np.array([kl_of_blocks(np.delete(blocks, g, axis=0), exact).bias for g in range(len(blocks))])
     divergence = result.kl_divergence()
     return compute_budget(
         target, variants, weights @ (traces - marginals), (weights, biases), bias=divergence.bias,
-        bias_error=divergence.error, floor=divergence.floor,
+        bias_without=without, bias_error=divergence.error, floor=divergence.floor,
     )  # fmt: skip
 
 

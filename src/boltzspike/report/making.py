@@ -133,14 +133,14 @@ def network(result: Result, budget: Budget | None) -> Section | None:
     )
     if budget is not None:
         shares = [
-            *((share.cause, share.value) for share in budget.shares),
-            ("left over (no Boltzmann machine)", budget.remainder),
+            *((share.cause, f"{share.value:+.2g}") for share in budget.shares),
+            ("left over (no Boltzmann machine)", f"{budget.remainder:+.2g} +- {budget.remainder_error:.1g}"),
         ]
         drawn.append(
             picture(
                 pictures.budget(budget),
                 f"Shares of the bias of D_KL, {budget.bias:.2g}: "
-                + ", ".join(f"{cause} {share:+.2g}" for cause, share in shares),
+                + ", ".join(f"{cause} {share}" for cause, share in shares),
                 "Where the bias comes from: one idealisation exchanged at a time. Hatched: it undoes others.",
             )
         )

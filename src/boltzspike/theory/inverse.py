@@ -45,6 +45,19 @@ def _pairs(n: int, coupled: Array | None) -> tuple[Array, Array]:
     return row, column
 
 
+def pair_cells(distribution: Array) -> Array:
+    """Return the probabilities of the two states of each unit and the four of each pair, flat."""
+    n = len(distribution).bit_length() - 1
+    return _cells(distribution @ statistics(n), _pairs(n, None))
+
+
+def _cells(moments: Array, pairs: tuple[Array, Array]) -> Array:
+    row, column = pairs
+    n = len(moments) - len(row)
+    both, one, other = moments[n:], moments[row], moments[column]
+    return np.concatenate([moments[:n], 1 - moments[:n], both, one - both, other - both, 1 - one - other + both])
+
+
 def fit_machine(distribution: Array, coupled: Array | None = None) -> Fit:
     """Return the Boltzmann machine with the marginals and pair moments of a distribution.
 
@@ -68,9 +81,7 @@ def fit_machine(distribution: Array, coupled: Array | None = None) -> Fit:
     features = statistics(n, coupled)
     wanted = distribution @ features
     row, column = _pairs(n, coupled)
-    both, one, other = wanted[n:], wanted[row], wanted[column]
-    cells = (wanted[:n], 1 - wanted[:n], both, one - both, other - both, 1 - one - other + both)
-    if np.concatenate(cells).min() <= 0:
+    if _cells(wanted, (row, column)).min() <= 0:
         raise CalibrationError(_ON_THE_BORDER)
     theta = np.zeros(features.shape[1])
 

@@ -17,7 +17,8 @@ from boltzspike.errors import ValidationError, suggestion
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.synapse import Synapse
 from boltzspike.translation.learned import learned_rule
-from boltzspike.translation.matched import matched_rule, supports
+from boltzspike.translation.limits import limits
+from boltzspike.translation.matched import matched_rule, supports, untreated
 from boltzspike.translation.result import Translation
 from boltzspike.translation.working_point import StatesOf, enumerated
 
@@ -60,7 +61,15 @@ def translate(
             "matched rule was taken; marginals may be off by .02 to .3 (benchmarks/rule_range.py)"
         )
         translation = dataclasses.replace(translation, warnings=(*translation.warnings, text))
-    return translation
+    if asked is None and rule == "psp":
+        text = (
+            "no learned rule is known for this neuron, background and synapse, and the matched rule does not "
+            f"treat {' and '.join(untreated(calibration, synapse))}: the PSP rule was taken, whose D_KL bias is "
+            "several times theirs (docs/translation.md); calibrate_network (boltzspike calibrate --network) makes "
+            "a learned one"
+        )
+        translation = dataclasses.replace(translation, warnings=(*translation.warnings, text))
+    return dataclasses.replace(translation, warnings=(*translation.warnings, *limits(translation)))
 
 
 def best_rule(machine: BoltzmannMachine, calibration: Calibration, synapse: Synapse) -> str:

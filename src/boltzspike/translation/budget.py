@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 
-from boltzspike.errors import require
+from boltzspike.errors import CalibrationError, ValidationError
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
-from boltzspike.theory.inverse import MAX_UNITS, fit_machine, statistics
+from boltzspike.theory.inverse import fit_machine, statistics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,8 @@ class Budget:
     bias_error: float
     remainder: float
     """The bias less the sum of the shares: what no Boltzmann machine can represent."""
+    remainder_error: float
+    """Its standard error: the shares add up to the bias where the remainder is within it of zero."""
     floor: float
     """D_KL that sampling noise alone would give a run of that length."""
 
@@ -56,6 +59,7 @@ def error_budget(
     effective: tuple[Array, Array],
     *,
     bias: float,
+    bias_without: Array,
     bias_error: float,
     floor: float,
 ) -> Budget:
@@ -76,17 +80,17 @@ def error_budget(
         Weights W' (n, n) and biases b' (n,) handed to the neurons.
     bias, bias_error, floor
         D_KL of the network as measured.
+    bias_without
+        The bias without each group in turn, shape (groups,). All errors are a jackknife over the groups.
     """
     n = target.n_units
-    require(n <= MAX_UNITS, "error_budget", f"of at most {MAX_UNITS} units", n)
     wanted = _theta(np.asarray(target.weights), np.asarray(target.biases))
     handed = _theta(*effective)
     features = statistics(n)
     groups = len(variants["network"])
-    fits = {name: np.stack([_fitted(p) for p in variants[name]]) for name in VARIANTS}
 
     def shares(kept: Array) -> dict[str, float]:
-        theta = {name: fit[kept].mean(axis=0) for name, fit in fits.items()}
+        theta = {name: _fitted(variants[name][kept].mean(axis=0), name) for name in VARIANTS}
         mean_drive = np.concatenate([drive, np.zeros(len(wanted) - n)])
         shifts = {
             "rule (what it hands over to undo the rest)": handed - wanted,
@@ -106,11 +110,24 @@ def error_budget(
     left_out = [shares(np.delete(np.arange(groups), g)) for g in range(groups)]
     found = []
     for cause, value in everything.items():
-        spread = np.array([other[cause] for other in left_out])
-        error = np.sqrt((groups - 1) * np.mean((spread - spread.mean()) ** 2))
-        found.append(Share(cause=cause, value=value, error=float(error)))
-    total = sum(everything.values())
-    return Budget(shares=tuple(found), bias=bias, bias_error=bias_error, remainder=bias - total, floor=floor)
+        without = np.array([other[cause] for other in left_out])
+        # shares are quadratic in what the samples say: without its bias, as the bias of D_KL is without its floor
+        unbiased = groups * value - (groups - 1) * without.mean()
+        found.append(Share(cause=cause, value=float(unbiased), error=_error(without)))
+    return Budget(
+        shares=tuple(found),
+        bias=bias,
+        bias_error=bias_error,
+        remainder=bias - sum(share.value for share in found),
+        remainder_error=_error(bias_without - [sum(other.values()) for other in left_out]),
+        floor=floor,
+    )
+
+
+def _error(left_out: ArrayLike) -> float:
+    """Return the jackknife standard error from the values without each group in turn."""
+    values = np.asarray(left_out)
+    return float(np.sqrt((len(values) - 1) * np.mean((values - values.mean()) ** 2)))
 
 
 def mean_trace(p: Array, tau: int, tau_syn: float, renewing: bool) -> Array:
@@ -146,6 +163,12 @@ def _theta(weights: Array, biases: Array) -> Array:
     return np.concatenate([biases, weights[np.triu_indices(len(biases), 1)]])
 
 
-def _fitted(distribution: Array) -> Array:
-    fit = fit_machine(distribution)
+def _fitted(distribution: Array, variant: str) -> Array:
+    try:
+        fit = fit_machine(distribution)
+    except CalibrationError:
+        raise ValidationError(
+            f"error_budget: in the variant {variant!r} a unit or a pair never took one of its states: take a "
+            "longer duration or more chains"
+        ) from None
     return _theta(fit.weights, fit.biases)

@@ -90,11 +90,20 @@ def recovery_of(synapse: Synapse, tau_syn: float) -> float | None:
 
 def supports(calibration: Calibration, synapse: Synapse) -> bool:
     """Return whether the matched rule can treat this neuron and synapse."""
+    return not untreated(calibration, synapse)
+
+
+def untreated(calibration: Calibration, synapse: Synapse) -> tuple[str, ...]:
+    """Return what of this neuron and synapse the matched rule can't treat, in words."""
     neuron = calibration.neuron
     recovery = recovery_of(synapse, neuron.tau_syn_exc)
-    one_tau_syn = neuron.tau_syn_exc == neuron.tau_syn_inh
-    known = recovery is not None and (synapse.teeth is None or recovery == 0)
-    return one_tau_syn and neuron.kernel == "exponential" and known
+    asked = {
+        "alpha kernels": neuron.kernel != "exponential",
+        "unequal tau_syn": neuron.tau_syn_exc != neuron.tau_syn_inh,
+        "U < 1 or facilitation": recovery is None,
+        "teeth of synapses that depress": synapse.teeth is not None and recovery != 0,
+    }
+    return tuple(name for name, there in asked.items() if there)
 
 
 def matching_of(calibration: Calibration, synapse: Synapse) -> Matching:

@@ -21,6 +21,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from boltzspike.errors import require
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
+from boltzspike.translation.limits import limits
 from boltzspike.translation.result import Translation
 from boltzspike.translation.working_point import WorkingPoint
 
@@ -301,13 +302,12 @@ def _reported(best: Step, first: Step, runs: int, averaged: int, demand: Demand,
     note = f"tuned from {start.rule!r} in {runs} runs: {demand.error_name} {before} before, {after} after"
     if averaged:
         note += f", then averaged over {averaged} more"
-    left = (
-        f"tuning left a {demand.error_name} of {after}, more than {most:g}: more steps or longer runs may help",
-    )
+    left = f"tuning left a {demand.error_name} of {after}, more than {most:g}: more steps or longer runs may help"
+    much = best.error > most + _SIGNIFICANT * best.standard_error
     return dataclasses.replace(
         best.translation,
         rule="tuned",
         predicted_error=max(best.error, 0.0) + best.standard_error if demand.error_name == "D_KL" else None,
         notes=(*start.notes, note),
-        warnings=left if best.error > most + _SIGNIFICANT * best.standard_error else (),
+        warnings=(*limits(best.translation), *([left] if much else [])),
     )
