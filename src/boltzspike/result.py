@@ -409,13 +409,17 @@ class Result:
         if moments is None or set(names) <= set(found.constant):
             return diagnostics.judge(found)
         small = len(free) <= MAX_JUDGED_UNITS
+        try:
+            temperature = self.temperature()
+        except ValidationError:  # no beta fits, or every one
+            temperature = None
         return diagnostics.judge(
             found,
             target=moments.marginals[free],
             tests=[self.test_marginals(), self.test_pairs(), *([self.test_joint()] if small else [])],
             bound=self.bias_bound(),
             divergence=self.distances().kl if small else None,
-            temperature=self.temperature(),
+            temperature=temperature,
         )
 
     def kl_divergence(self) -> diagnostics.KLDivergence:

@@ -63,6 +63,16 @@ def test_a_machine_without_energy_has_no_temperature():
         diagnostics.pseudo_temperature(states, machine)
 
 
+def test_a_run_of_a_machine_without_energy_has_a_verdict_all_the_same(tmp_path):
+    machine = bs.BoltzmannMachine(weights=np.zeros((2, 2)), biases=np.zeros(2))
+    result = bs.sample(machine, duration=2000.0, chains=16, engine="gibbs")
+    with pytest.raises(ValidationError, match="neither weights nor biases"):
+        result.temperature()
+    assert result.verdict().level == "good"
+    result.report(tmp_path / "page.html")
+    assert "neither weights nor biases" in (tmp_path / "page.html").read_text()
+
+
 def test_negative_temperatures_are_temperatures(rng, target):
     p = exact_joint(bs.BoltzmannMachine(weights=-target.weights, biases=-target.biases))
     states = all_states(5)[rng.choice(32, size=(32, 400), p=p)].astype(np.int8)

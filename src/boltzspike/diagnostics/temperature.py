@@ -18,6 +18,7 @@ RANGE = (-8.0, 32.0)
 """Where beta is looked for."""
 _COARSE = 16
 _STEP = 1e-3
+_NONE = "temperature: the machine has neither weights nor biases, so no temperature"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +80,7 @@ def likely_temperature(block_energies: Array, machine: Machine) -> Temperature:
     Raises
     ------
     ValidationError
-        Where no beta in -8 .. 32 has such a mean energy.
+        Where no beta in -8 .. 32 has such a mean energy, or all have it.
     """
     mean = float(block_energies.mean())
 
@@ -97,6 +98,8 @@ def likely_temperature(block_energies: Array, machine: Machine) -> Temperature:
         )
     beta = float(scipy.optimize.brentq(excess, low, high, xtol=1e-6))
     slope = (excess(beta + _STEP) - excess(beta - _STEP)) / (2 * _STEP)
+    if slope == 0:
+        raise ValidationError(_NONE)
     error = float(standard_error(block_energies)) / abs(slope)
     return _temperature(beta, error, len(block_energies), "likelihood")
 
@@ -128,7 +131,7 @@ def pseudo_temperature(states: States, machine: Machine) -> Temperature:
                 of_blocks[-1] += float(np.sum(u * (z - p), dtype=np.float64))
                 information += float(np.sum(u * u * p * (1 - p), dtype=np.float64))
         if information == 0:
-            raise ValidationError("temperature: the machine has neither weights nor biases, so no temperature")
+            raise ValidationError(_NONE)
         scores = np.array(of_blocks)
         step = float(scores.sum()) / information
         error = float(np.std(scores, ddof=1)) * np.sqrt(len(scores)) / information

@@ -124,18 +124,22 @@ def _tests(result: Result) -> Table | None:
     if result.machine is None or not _has_states(result) or set(names) <= set(result.convergence().constant):
         return None
     rows = [] if result.exact() is None else _exact_tests(result, names)
-    bound, beta = result.bias_bound(), result.temperature()
+    bound = result.bias_bound()
     within = f"equivalence: every marginal within {bound.bound:.2g} of the target"
     rows += [
         [within, f"{bound.confidence:.0%} sure", "one-sided bounds", f"{names[bound.worst]} sets it"],
-        [
-            f"temperature: beta = {beta.beta:.4f} +- {beta.error:.1g}, target 1",
-            _p_value(beta.p_value),
-            beta.method,
-            "-",
-        ],
+        _temperature(result),
     ]
     return Table("Tests against the target", ["question", "p-value", "method", "most off"], rows, words=4)
+
+
+def _temperature(result: Result) -> list[str]:
+    try:
+        beta = result.temperature()
+    except ValidationError as error:
+        return ["temperature", "not tested", str(error), "-"]
+    said = f"temperature: beta = {beta.beta:.4f} +- {beta.error:.1g}, target 1"
+    return [said, _p_value(beta.p_value), beta.method, "-"]
 
 
 def _exact_tests(result: Result, names: Sequence[str]) -> list[list[str]]:
