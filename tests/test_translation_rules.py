@@ -163,7 +163,7 @@ def test_a_learned_rule_is_found_again_from_networks_that_follow_it(rng):
     """Examples made by a known rule, W' = .8 W and b' = b + .3 m, give back its coefficients."""
     examples = []
     for number in range(40):
-        machine = teaching.random_machine(list(teaching.FAMILIES)[number % len(teaching.FAMILIES)], rng)
+        machine = teaching.random_machine(list(teaching.FAMILIES)[number % 7], rng)
         point = enumerated(machine)
         biases = np.asarray(machine.biases) + 0.3 * (2 * point.marginals() - 1)
         example = teaching.Example.of("any", 0.8 * np.asarray(machine.weights), biases, point.probabilities)
@@ -197,9 +197,7 @@ def test_a_network_calibration_improves_on_the_psp_rule_and_comes_back_from_a_fi
 
 
 def test_too_few_networks_are_refused(s1_calibration):
-    with pytest.raises(
-        CalibrationError, match=f"too few for {len(learned.FEATURES)} features; simulate more networks"
-    ):
+    with pytest.raises(CalibrationError, match="too few for 25 features; simulate more networks"):
         bs.calibrate_network(s1_calibration, networks=3, duration=64 * 300)
 
 
@@ -226,49 +224,20 @@ def test_a_rule_with_other_features_is_refused(s1_calibration):
         bs.translate(gaussian_machine(1), dataclasses.replace(known, network=network), rule="learned")
 
 
-def test_an_example_is_described_with_the_couplings_of_its_network_alone():
-    """Of a chain whose ends its samples show coupled: what is handed to the two couplings teaches, no third."""
-    machine, handed = gaussian_machine(5, n=3), chain(3, 1.0)
-    point = enumerated(machine)
-    example = teaching.Example.of("any", np.asarray(handed.weights), np.zeros(3), point.probabilities)
-    found, wanted = enumerated(example.machine), point.states.astype(float)
-    assert example.used.shape == (5,)
-    assert np.array_equal(np.asarray(example.machine.weights) != 0, np.asarray(handed.weights) != 0)
-    assert found.marginals() == pytest.approx(point.marginals(), abs=1e-7)
-    for k, j, holds in ((0, 1, True), (1, 2, True), (0, 2, False)):
-        pair = wanted[:, k] * wanted[:, j]
-        assert (abs(found.probabilities @ pair - point.probabilities @ pair) < 1e-7) == holds
-
-
-def test_a_unit_that_only_follows_another_has_no_share_of_its_own():
-    weights = np.array([[0.0, 40.0, 0.0], [40.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    machine = bs.BoltzmannMachine(weights=weights, biases=[-20.0, -20.0, 0.5])
-    point = enumerated(machine)
-    undecided = point.undecided(machine)
-    assert undecided.share == pytest.approx([0.0, 0.0, 1.0], abs=1e-6)
-    assert undecided.variance == pytest.approx([0.25, 0.25, 1 / (2 + 2 * np.cosh(0.5))], abs=1e-6)
-
-
 def test_averages_while_undecided_are_those_of_the_definition():
     machine = gaussian_machine(5, n=3)
     point = enumerated(machine)
     undecided = point.undecided(machine)
     weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
-    total = neighbour = field = alive = square = 0.0
+    total = neighbour = field = 0.0
     for z, probability in zip(point.states, point.probabilities):
         u = biases[0] + weights[0] @ z
         weight = probability / (1 + np.exp(-u)) / (1 + np.exp(u))
         total += weight
         neighbour += weight * z[2]
         field += weight * u
-        of_neighbour = biases[2] + weights[2] @ z
-        variance = 1 / (1 + np.exp(-of_neighbour)) / (1 + np.exp(of_neighbour))
-        alive += weight * variance
-        square += weight * variance**2
     assert undecided.neighbours[0, 2] == pytest.approx(neighbour / total)
     assert undecided.field[0] == pytest.approx(field / total)
-    assert undecided.alive[0, 2] == pytest.approx(alive / total)
-    assert undecided.alive_square[0, 2] == pytest.approx(square / total)
 
 
 def test_samples_and_enumeration_give_one_working_point(rng):

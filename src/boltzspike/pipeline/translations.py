@@ -198,7 +198,7 @@ def calibrate_network(
     calibration: Calibration,
     *,
     synapse: Synapse | None = None,
-    networks: int = 400,
+    networks: int = 250,
     duration: float = 3.2e6,
     chains: int = 64,
     dt: float = 0.1,

@@ -29,129 +29,77 @@ WARNED_ERROR = 0.02
 class Context:
     """What the features are made of; k is the unit or target, j a neighbour. Shapes (n,) and (n, n).
 
-    "While k is undecided" is an average over the target, weighted with p_k (1 - p_k) given the other units. All
-    but the weights stays small however strong the weights are, so that the rule does not go astray beyond those
-    that it learned from.
+    "While k is undecided" is an average over the target, weighted with p_k (1 - p_k) given the other units.
     """
 
     weight: Array
     """W_kj."""
-    m: Array
-    """2 p_k - 1."""
+    p: Array
+    """p_k."""
+    mean_field: Array
+    """b_k + sum_j W_kj p_j."""
     near: Array
     """[k, j]: mean of z_j while k is undecided."""
-    chance: Array
-    """[k, j]: mean of p_j given the others, while k is undecided."""
-    alive: Array
-    """[k, j]: mean of p_j (1 - p_j) given the others, while k is undecided: how often j then fires or stops."""
-    alive_square: Array
-    """[k, j]: mean of its square."""
-    variance: Array
-    """p_k (1 - p_k)."""
     field: Array
     """Mean of u_k = b_k + sum_j W_kj z_j while k is undecided."""
-    spread: Array
-    """Variance of u_k while k is undecided."""
-    share: Array
-    """Mean of p_k (1 - p_k) given the others, over p_k (1 - p_k): how little k keeps its state for long."""
+    square: Array
+    """Mean of u_k^2 while k is undecided."""
 
     @staticmethod
     def of(machine: BoltzmannMachine, point: WorkingPoint) -> Context:
         """Return the context of a machine at its working point."""
+        weight, p = np.asarray(machine.weights), point.marginals()
         undecided = point.undecided(machine)
         return Context(
-            weight=np.asarray(machine.weights),
-            m=2 * point.marginals() - 1,
+            weight=weight,
+            p=p,
+            mean_field=np.asarray(machine.biases) + weight @ p,
             near=undecided.neighbours,
-            chance=undecided.chance,
-            alive=undecided.alive,
-            alive_square=undecided.alive_square,
-            variance=undecided.variance,
             field=undecided.field,
-            spread=undecided.square - undecided.field**2,
-            share=undecided.share,
+            square=undecided.square,
         )
 
 
-Of = Callable[[Context], Array]
-
-_TURN = 2.0
-"""Weight at which the gain has changed most of its way from weak to strong weights."""
+def _both(x: Array) -> Array:
+    return x[:, None] + x[None, :]
 
 
-def _level(c: Context) -> Array:
-    return np.tanh(c.weight / _TURN)
+def _lean(c: Context) -> Array:
+    """Return how far the neighbours lean to 1 (positive) or 0 while the unit is undecided, both ways round."""
+    lean = 2 * c.near - 1
+    return np.asarray(lean + lean.T)
 
 
-WEIGHTS: dict[str, Of] = {
+WEIGHT_FEATURES: dict[str, Callable[[Context], Array]] = {
     "W": lambda c: c.weight,
-    "Wt": lambda c: c.weight * _level(c),
-    "W|t|": lambda c: c.weight * np.abs(_level(c)),
-    "t": _level,
-}
-"""Functions of the weight, t = tanh(W/2): they grow no faster than W."""
-
-PAIRS: dict[str, Of] = {
-    "1": lambda c: np.ones_like(c.weight),
-    "share": lambda c: np.broadcast_to(c.share, c.weight.shape),
-    "spread": lambda c: np.broadcast_to(c.spread, c.weight.shape),
-    "alive": lambda c: c.alive,
-    "lean": lambda c: 2 * c.near - 1,
-    "u": lambda c: np.broadcast_to(c.field, c.weight.shape),
-    "u^2": lambda c: np.broadcast_to(c.field**2, c.weight.shape),
-}
-"""What the gain of a weight depends on; taken both ways round."""
-
-UNITS: dict[str, Of] = {
-    "1": lambda c: np.ones_like(c.m),
-    "m": lambda c: c.m,
-    "m^3": lambda c: c.m**3,
-    "share": lambda c: c.share,
-    "share m": lambda c: c.share * c.m,
-    "share u": lambda c: c.share * c.field,
-    "u": lambda c: c.field,
-    "tanh u": lambda c: np.tanh(c.field),
-    "u^2": lambda c: c.field**2,
-    "spread": lambda c: c.spread,
-}
-"""What the response of the unit itself asks for."""
-
-NEIGHBOURS: dict[str, Of] = {
-    "near": lambda c: c.near,
-    "alive": lambda c: c.alive,
-    "near alive": lambda c: c.near * c.alive,
-    "near share": lambda c: c.near * c.share,
-    "spread": lambda c: np.broadcast_to(c.spread, c.weight.shape),
-    "chance": lambda c: c.chance,
-    "alive^2": lambda c: c.alive_square,
-    "variance": lambda c: np.broadcast_to(c.variance, c.weight.shape),
-    "share variance": lambda c: np.broadcast_to(c.share * c.variance, c.weight.shape),
-}
-"""What a neighbour adds to the drive: its state, and its trace, which lasts longer the less often it fires."""
-
-
-def _gain(weight: Of, pair: Of) -> Of:
-    return lambda c: weight(c) * (pair(c) + pair(c).T) / 2
-
-
-def _drive(unit: Of, weight: Of, neighbour: Of) -> Of:
-    return lambda c: unit(c) * (weight(c) * neighbour(c)).sum(axis=1)
-
-
-_MOST = ("1", "share", "spread", "alive", "lean")
-WEIGHT_FEATURES: dict[str, Of] = {
-    f"{w} {pair}": _gain(WEIGHTS[w], PAIRS[pair])
-    for w, among in (("W", tuple(PAIRS)), ("Wt", _MOST), ("W|t|", _MOST))
-    for pair in among
+    "W |W|": lambda c: c.weight * np.abs(c.weight),
+    "W^2": lambda c: c.weight**2,
+    "W lean": lambda c: c.weight * _lean(c),
+    "W^2 lean": lambda c: c.weight**2 * _lean(c),
+    "W lean^2": lambda c: c.weight * _lean(c) ** 2,
+    "W lean_k lean_j": lambda c: c.weight * (2 * c.near - 1) * (2 * c.near - 1).T,
+    "W u": lambda c: c.weight * _both(c.field),
+    "W u^2": lambda c: c.weight * _both(c.square),
+    "W^2 u": lambda c: c.weight**2 * _both(c.field),
+    "W <u>^2": lambda c: c.weight * _both(c.field**2),
 }
 """Features of W'_kj; all are symmetric, and none couples units that are not coupled in the target."""
 
-_BOTH = ("near", "alive", "near alive", "near share", "spread", "chance")
-BIAS_FEATURES: dict[str, Of] = UNITS | {
-    f"{unit} sum {w} {neighbour}": _drive(UNITS[unit], WEIGHTS[w], NEIGHBOURS[neighbour])
-    for w in ("W", "Wt", "t")
-    for unit, among in (("1", tuple(NEIGHBOURS)), ("share", _BOTH), ("u", ("near", "alive")))
-    for neighbour in among
+BIAS_FEATURES: dict[str, Callable[[Context], Array]] = {
+    "1": lambda c: np.ones_like(c.p),
+    "m": lambda c: 2 * c.p - 1,
+    "m^2": lambda c: (2 * c.p - 1) ** 2,
+    "U": lambda c: c.mean_field,
+    "u": lambda c: c.field,
+    "sum W p": lambda c: c.weight @ c.p,
+    "sum W^2": lambda c: (c.weight**2).sum(axis=1),
+    "sum W^2 p": lambda c: c.weight**2 @ c.p,
+    "sum W near^2": lambda c: (c.weight * c.near**2).sum(axis=1),
+    "sum W^2 near": lambda c: (c.weight**2 * c.near).sum(axis=1),
+    "u^2 sum W": lambda c: c.square * c.weight.sum(axis=1),
+    "u sum W near": lambda c: c.field * (c.weight * c.near).sum(axis=1),
+    "u sum W^2 near": lambda c: c.field * (c.weight**2 * c.near).sum(axis=1),
+    "sum W near u_j": lambda c: (c.weight * c.near) @ c.field,
 }
 """Features of b'_k - b_k."""
 

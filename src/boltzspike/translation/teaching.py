@@ -52,11 +52,6 @@ def _clique(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return weights, rng.normal(0, 0.5) + rng.normal(0, 0.3, n) - _row_sums(weights) / 2
 
 
-def _two_modes(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    weights = rng.uniform(0.2, 3 / max(n - 2, 1) ** 0.75) * rng.uniform(0.8, 1.2, (n, n))
-    return weights, rng.normal(0, 0.15) + rng.normal(0, 0.2, n) - _row_sums(weights) / 2
-
-
 def _winner_take_all(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     weights = -rng.uniform(1, 3.5) * rng.uniform(0.8, 1.2, (n, n))
     return weights, rng.uniform(-0.5, 1.5) + rng.normal(0, 0.3, n)
@@ -65,19 +60,6 @@ def _winner_take_all(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
 def _chain(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     weights = rng.uniform(1, 4.5) * np.diag(rng.choice([-1.0, 1.0], n - 1), 1)
     return weights, rng.normal(0, 0.6, n) - _row_sums(weights) / 2
-
-
-def _two_layers(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    first = int(rng.integers(2, n // 3 + 1))
-    weights = np.zeros((n, n))
-    weights[:first, first:] = rng.normal(0, rng.uniform(0.5, 2.2), (first, n - first))
-    return weights, rng.normal(0, 1, n) - _row_sums(weights) / 2
-
-
-def _sparse_larger(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    weights = rng.choice([-1, 1], (n, n)) * rng.uniform(1, 3.5) * rng.uniform(0.8, 1.2, (n, n))
-    weights = weights * (rng.random((n, n)) < rng.uniform(1.5, 3.5) / n)
-    return weights, rng.normal(0, 0.5, n) - _row_sums(weights) / 2
 
 
 def _row_sums(weights: Array) -> Array:
@@ -91,21 +73,16 @@ FAMILIES: dict[str, Callable[[int, np.random.Generator], tuple[Array, Array]]] =
     "sparse": _sparse,
     "sparse, strong": _sparse_strong,
     "excitatory clique": _clique,
-    "clique of two modes": _two_modes,
     "winner-take-all": _winner_take_all,
     "chain": _chain,
-    "sparse, larger": _sparse_larger,
-    "two layers": _two_layers,
 }
 """Kinds of machines: weights (their upper triangle counts) and biases of n units."""
-SIZES = {"sparse, larger": (6, 12), "two layers": (6, 12)}
-"""Least and greatest number of units; 2 to 8 where not given."""
+LARGEST_NETWORK = 8
 
 
 def random_machine(family: str, rng: np.random.Generator) -> BoltzmannMachine:
-    """Return a machine of a family."""
-    least, most = SIZES.get(family, (2, 8))
-    weights, biases = FAMILIES[family](int(rng.integers(least, most + 1)), rng)
+    """Return a machine of a family, of 2 to 8 units."""
+    weights, biases = FAMILIES[family](int(rng.integers(2, LARGEST_NETWORK + 1)), rng)
     upper = np.triu(weights, 1)
     return BoltzmannMachine(weights=upper + upper.T, biases=biases)
 
@@ -116,9 +93,9 @@ class Example:
 
     family: str
     machine: BoltzmannMachine
-    """As fitted to its samples, with the couplings of the network alone: those that a rule can hand over."""
+    """As fitted to its samples."""
     features: Array
-    """Of ``machine``; one row a parameter (biases, then the coupled pairs), (m, features)."""
+    """Of ``machine``; one row a parameter (biases, then the upper triangle of the weights), (m, features)."""
     used: Array
     """What was handed to it, less the fitted biases, (m,)."""
     fisher: Array
@@ -128,7 +105,7 @@ class Example:
     def of(family: str, weights: Array, biases: Array, distribution: Array) -> Example | None:
         """Return what a network with such parameters taught, or ``None``: it hardly ever left a state."""
         try:
-            fit = fit_machine(distribution, coupled=weights != 0)
+            fit = fit_machine(distribution)
         except CalibrationError:
             return None
         if max(np.abs(fit.weights).max(), np.abs(fit.biases).max()) > _MAX_FITTED:
@@ -136,7 +113,7 @@ class Example:
         machine = BoltzmannMachine(weights=fit.weights, biases=fit.biases)
         context = Context.of(machine, enumerated(machine))
         n = machine.n_units
-        upper = np.nonzero(np.triu(weights, 1))
+        upper = np.triu_indices(n, 1)
         features = np.zeros((n + len(upper[0]), len(FEATURES)))
         for column, of in enumerate(BIAS_FEATURES.values()):
             features[:n, column] = of(context)
