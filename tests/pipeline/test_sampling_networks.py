@@ -163,6 +163,11 @@ def test_a_page_about_a_network_compares_with_nothing(alone, tmp_path):
         ({"clamp": {"lung": 1}}, "clamp: no unit named 'lung'"),
         ({"clamp": dict.fromkeys(range(4), 1)}, "clamp: must be of fewer than all 4 units, got 4"),
         ({"dt": 0.3}, "tau_refrac"),
+        ({"dt": "a"}, "dt: must be > 0 ms, got 'a'"),
+        ({"duration": "5"}, "duration: must be > 0 ms, got '5'"),
+        ({"engine": 3}, "engine: must be the name of an engine, or an Engine, got 3"),
+        ({"draw_every": "x"}, "draw_every: must be > 0 ms, got 'x'"),
+        ({"initial": 5}, "initial: must be an Initial, got 5"),
         ({"duration": 1e12}, "of memory, got one that takes"),
     ],
 )

@@ -182,6 +182,11 @@ def sample(
     if spool is not None:
         spool = Path(spool)
         files.check_writable(spool / "raster", force=True)
+    check_times(duration, burn_in)
+    check_engine(engine)
+    if draw_every is not None:
+        require(is_number(draw_every) and draw_every > 0, "draw_every", "> 0 ms", draw_every)
+    require(initial is None or isinstance(initial, Initial), "initial", "an Initial", initial)
     if isinstance(machine, SpikingNetwork):
         made = {
             "calibration": calibration, "rule": rule, "synapse": synapse, "evidence": evidence,
@@ -221,11 +226,6 @@ def sample(
     if calibration is None:
         calibration = default_calibration()
     check_dt(calibration, dt)
-    check_times(duration, burn_in)
-    check_engine(engine)
-    if draw_every is not None:
-        require(is_number(draw_every) and draw_every > 0, "draw_every", "> 0 ms", draw_every)
-    require(initial is None or isinstance(initial, Initial), "initial", "an Initial", initial)
     require(clamping in ("bias", "spikes"), "clamping", "'bias' or 'spikes'", clamping)
     clamped = clamp_indices(machine, clamp or {})
     conditioned, free = machine.given(clamped)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from boltzspike.engines import Engine
-from boltzspike.errors import require
+from boltzspike.errors import is_number, require
 from boltzspike.inputs import Initial
 from boltzspike.model.boltzmann import Machine, clamp_indices
 from boltzspike.model.network import SpikingNetwork
@@ -53,7 +53,7 @@ def sample_network(
 ) -> Result:
     """Return samples of a network; arguments as in ``sample``."""
     require(engine not in ABSTRACT, "engine", "one with neurons, for a SpikingNetwork", engine)
-    require(bool(np.isfinite(dt)) and dt > 0, "dt", "> 0 ms", dt)
+    require(is_number(dt) and dt > 0, "dt", "> 0 ms", dt)
     if target is not None:
         check_target(network, target)
     clamped = clamp_indices(network, clamp or {})
