@@ -12,12 +12,11 @@ import numpy as np
 import typer
 
 from boltzspike.cli.reading import (
+    as_machine,
     engine_at,
+    neuron_and_synapse,
     parse_time,
-    read_calibration,
-    read_machine,
     read_rule,
-    read_synapse,
 )
 from boltzspike.cli.showing import SHOWN_UNITS, print_json, print_table
 from boltzspike.progress import terminal_bar
@@ -33,9 +32,9 @@ def answer_queries(
     *,
     route: str | None,
     encoding: str | None,
-    neuron: str,
+    neuron: str | None,
     rule: str | None,
-    plasticity: str,
+    plasticity: str | None,
     cluster: str | None,
     engine: str,
     threads: int | None,
@@ -58,17 +57,17 @@ def answer_queries(
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         target = read(model, beta=beta)
         if not isinstance(target, BayesianNetwork):
-            target = read_machine(model, beta=beta)
+            target = as_machine(target, model)
         if isinstance(named := read_rule(rule), Translation):
             raise ValidationError(f"rule: {rule} is tuned to one machine, each query makes another; name a rule")
+        calibration, synapse = neuron_and_synapse(named, neuron, plasticity)
         stopped = None
         with terminal_bar("sampling") as progress, engine_at(cluster, engine, threads) as runs_on:
             try:
                 answers = sample_queries(
-                    target, queries, calibration=read_calibration(neuron), rule=named,
-                    synapse=read_synapse(plasticity), engine=runs_on, threads=threads, progress=progress,
-                    duration=parse_time(duration, "duration"), burn_in=parse_time(burn_in, "burn-in"),
-                    route=route, encoding=encoding, **settings,
+                    target, queries, calibration=calibration, rule=named, synapse=synapse, engine=runs_on,
+                    threads=threads, progress=progress, duration=parse_time(duration, "duration"),
+                    burn_in=parse_time(burn_in, "burn-in"), route=route, encoding=encoding, **settings,
                 )  # fmt: skip
             except Interrupted as stop:
                 answers, stopped = stop.result, stop

@@ -162,15 +162,20 @@ def _is_preset(name: str) -> bool:
 
 def read_machine(path: Path, *, beta: float | None = None) -> Machine:
     """Return the machine in a file."""
-    from boltzspike.errors import ValidationError
-    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
     from boltzspike.pipeline import read
 
-    machine = read(path, beta=beta)
-    if not isinstance(machine, BoltzmannMachine | RestrictedBoltzmannMachine):
-        kind = type(machine).__name__.removeprefix("Stored")
+    return as_machine(read(path, beta=beta), path)
+
+
+def as_machine(what: object, path: Path) -> Machine:
+    """Return what was read from a file, or raise where it is no machine."""
+    from boltzspike.errors import ValidationError
+    from boltzspike.model.boltzmann import BoltzmannMachine, RestrictedBoltzmannMachine
+
+    if not isinstance(what, BoltzmannMachine | RestrictedBoltzmannMachine):
+        kind = type(what).__name__.removeprefix("Stored")
         raise ValidationError(f"{path}: must be a Boltzmann machine or RBM, got a {kind}")
-    return machine
+    return what
 
 
 def read_target(
@@ -189,9 +194,10 @@ def read_target(
     from boltzspike.model.network import SpikingNetwork
     from boltzspike.pipeline import read
 
-    if isinstance(network := read(path, beta=beta), BayesianNetwork):
+    what = read(path, beta=beta)
+    if isinstance(what, BayesianNetwork):
         chosen = {name: value for name, value in (("route", route), ("encoding", encoding)) if value is not None}
-        compiled = compile_bayes(network, evidence, likelihoods=likelihoods, **chosen)  # type: ignore[arg-type]  # validated there
+        compiled = compile_bayes(what, evidence, likelihoods=likelihoods, **chosen)  # type: ignore[arg-type]  # validated there
         print(compiled.report)
         return compiled
     if evidence:
@@ -201,7 +207,7 @@ def read_target(
     for name, value in (("route", route), ("encoding", encoding)):
         if value is not None:
             raise ValidationError(f"{name}: is for Bayesian networks, which are compiled; {path} needs none")
-    return network if isinstance(network, SpikingNetwork) else read_machine(path, beta=beta)
+    return what if isinstance(what, SpikingNetwork) else as_machine(what, path)
 
 
 def read_rule(rule: str | None) -> str | Translation | None:

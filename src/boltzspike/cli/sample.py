@@ -162,8 +162,8 @@ def sample(
             "target": target,
         }  # fmt: skip
         answer_queries(
-            model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron or "S1", rule=rule,
-            plasticity=plasticity or "renewing", cluster=cluster, engine=engine, threads=threads,
+            model, evidence_file, about_one, route=route, encoding=encoding, neuron=neuron, rule=rule,
+            plasticity=plasticity, cluster=cluster, engine=engine, threads=threads,
             duration=duration, burn_in=burn_in, all_variables=all_units, as_json=as_json, beta=beta,
             chains=chains, seed=seed, dt=dt, clamping=clamping,
         )  # fmt: skip

@@ -97,15 +97,11 @@ def translation_of(
     elif rule in DEMANDS:
         if held:
             raise UnsupportedFeature(f"rule: {rule!r} tunes the machine under the evidence: clamping='bias' only")
-        translation = tune(
-            machine,
-            to=rule,
-            calibration=calibration,
-            synapse=synapse,
-            duration=_TUNING_DURATION,
-            tolerance=_TUNING_TOLERANCE,
-            **tuning,
-        )
+        # it warns itself
+        return tune(
+            machine, to=rule, calibration=calibration, synapse=synapse, duration=_TUNING_DURATION,
+            tolerance=_TUNING_TOLERANCE, **tuning,
+        )  # fmt: skip
     else:
         states_of = functools.partial(working_point, clamp=held)
         known = with_network(calibration)
