@@ -42,6 +42,27 @@ def test_independent_units_forget_at_the_sum_of_their_rates():
     assert relaxation_time(machine) == pytest.approx(1 / (1 + np.exp(-1.0)), rel=1e-5)
 
 
+@pytest.mark.parametrize("bias", [40.0, 800.0])
+def test_units_that_are_always_on_or_off_slow_nothing_down(bias):
+    machine = bs.BoltzmannMachine(weights=[[0, 0.5], [0.5, 0]], biases=[bias, -bias])
+    # the second unit by itself: off at rate 1, hardly ever on
+    assert relaxation_time(machine) == pytest.approx(1.0, rel=1e-6)
+
+
+def test_rates_that_the_limit_cuts_keep_the_gap():
+    # the way between the modes leads through a unit that is off for e^-12 only
+    weights = 12.0 * (1 - np.eye(2))
+    machine = bs.BoltzmannMachine(weights=weights, biases=[-6.0, -1.0])
+    assert relaxation_time(machine) == pytest.approx(dense_relaxation(machine), rel=1e-3)
+
+
+def test_targets_that_never_relax_are_warned_of_without_a_number():
+    machine = bs.BoltzmannMachine(weights=100.0 * (1 - np.eye(2)), biases=[-50.0, -50.0])
+    assert relaxation_time(machine) == np.inf
+    with pytest.warns(bs.BoltzspikeWarning, match="mode of the target takes longer than can be computed to relax"):
+        bs.sample(machine, engine="gibbs", duration=200.0, chains=4)
+
+
 def test_buesings_neurons_relax_as_the_spectrum_says():
     # fixed refractory periods in place of exponential ones: of that order, not that number
     machine = clique(5, 2.0)

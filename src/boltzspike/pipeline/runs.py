@@ -29,9 +29,10 @@ SLOW_MIXING = 5
 def warn_of_mixing(relaxation: float | None, time: float, *, stacklevel: int = 3) -> None:
     """Warn where ``time`` (ms, burn-in included) is short against the relaxation time of the target."""
     if relaxation is not None and time < SLOW_MIXING * relaxation:
+        takes = f"{relaxation:.3g} ms" if np.isfinite(relaxation) else "longer than can be computed"
         warnings.warn(
-            f"mixing: the slowest mode of the target takes {relaxation:.3g} ms to relax; burn-in and run, {time:g}"
-            f" ms, are shorter than {SLOW_MIXING} times that: chains may stay where they began",
+            f"mixing: the slowest mode of the target takes {takes} to relax; burn-in and run, {time:g} ms,"
+            f" are shorter than {SLOW_MIXING} times that: chains may stay where they began",
             BoltzspikeWarning,
             stacklevel=stacklevel,
         )

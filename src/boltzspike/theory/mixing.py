@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.special import expit
 
 from boltzspike.errors import require
 from boltzspike.model.boltzmann import BoltzmannMachine
@@ -12,6 +13,8 @@ from boltzspike.theory.exact import all_states, exact_joint
 
 MAX_UNITS = 14
 """The slowest mode of a machine of that many units takes about a second."""
+_FASTEST = 1e4
+"""Largest rate, on and off together, of a unit in the spectrum: a refractory period is far longer."""
 
 
 def relaxation_time(machine: BoltzmannMachine) -> float:
@@ -21,7 +24,10 @@ def relaxation_time(machine: BoltzmannMachine) -> float:
     ``u_k = b_k + sum_j W_kj z_j``: the neurons of Buesing et al., PLoS Comput. Biol. 7, e1002211 (2011), with
     exponential in place of fixed refractory periods. Its generator, ``sum_k (1 + exp(u_k)) (E[. | z_-k] - 1)``, is
     reversible; its spectral gap g gives 1/g, in which the slowest correlation falls to 1/e (Levin and Peres,
-    Markov Chains and Mixing Times, 2nd ed., 2017, sections 12.2 and 20).
+    Markov Chains and Mixing Times, 2nd ed., 2017, sections 12.2 and 20). Where ``1 + exp(u_k)`` exceeds 1e4 it is
+    set to that: such a unit is out of balance for 1e-4 refractory periods at most, which nothing else notices, and
+    the gap is not lost beside rates of any size. A time beyond what double precision tells, about 1e8, is
+    infinite.
 
     LIF neurons were measured to leave the two modes of excitatory cliques 2 to 3 times sooner than that.
 
@@ -42,19 +48,21 @@ def relaxation_time(machine: BoltzmannMachine) -> float:
     probability = exact_joint(machine)
     amplitude = np.sqrt(probability)
     drive = all_states(n) @ np.asarray(machine.weights) + np.asarray(machine.biases)
-    rates = [np.exp(drive[:, k]).reshape(2**k, 2, -1)[:, 0] for k in range(n)]
-    lowest = sum(float(on.max()) for on in rates) + n
+    undecided = [drive[:, k].reshape(2**k, 2, -1)[:, 0] for k in range(n)]
+    both = [np.minimum(1 + np.exp(np.minimum(u, np.log(_FASTEST))), _FASTEST) for u in undecided]
+    rates = [(rate * expit(u), rate * expit(-u)) for rate, u in zip(both, undecided)]
+    lowest = sum(float(rate.max()) for rate in both)
 
     def generator(x: Array) -> Array:
         x = np.asarray(x).ravel()
         # the stationary law, of eigenvalue 0, is moved out of the way
         change = -lowest * amplitude * (amplitude @ x)
-        for k, on in enumerate(rates):
+        for k, (on, off) in enumerate(rates):
             v, out = x.reshape(2**k, 2, -1), change.reshape(2**k, 2, -1)
             # in the basis scaled by sqrt(p) the two rates of a unit meet in their geometric mean
-            flow = np.sqrt(on)
+            flow = np.sqrt(on * off)
             out[:, 0] += flow * v[:, 1] - on * v[:, 0]
-            out[:, 1] += flow * v[:, 0] - v[:, 1]
+            out[:, 1] += flow * v[:, 0] - off * v[:, 1]
         return change
 
     operator = LinearOperator((2**n, 2**n), matvec=generator, dtype=np.float64)
