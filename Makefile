@@ -41,7 +41,7 @@ bench: setup
 
 # what ships for the presets: their calibrations with the learned translation rule
 calibrations: setup
-	for preset in S1 S2 S5a; do \
+	for preset in S1 S2 S5a dodo; do \
 	  $(BIN)/boltzspike calibrate --neuron $$preset --network \
 	    -o src/boltzspike/calibrations/$$preset.json --force || exit 1; \
 	done

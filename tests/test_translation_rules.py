@@ -9,6 +9,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFeature, ValidationError
 from boltzspike.pipeline import with_network, working_point
+from boltzspike.pipeline.translations import shipped
 from boltzspike.theory.exact import all_states, exact_joint, exact_moments
 from boltzspike.translation import budget, learned, matched, teaching, tuned
 from boltzspike.translation.conditionals import Conditionals
@@ -160,12 +161,17 @@ def test_the_divergence_is_the_second_order_of_d_kl():
 
 
 def test_a_learned_rule_is_found_again_from_networks_that_follow_it(rng):
-    """Examples made by a known rule, W' = .8 W and b' = b + .3 m, give back its coefficients."""
+    """Examples made by a known rule, W' = .8 W and b' = b + .3 m share, give back its coefficients."""
+
+    def shift(machine):
+        point = enumerated(machine)
+        return 0.3 * (2 * point.marginals() - 1) * point.undecided(machine).share
+
     examples = []
     for number in range(40):
-        machine = teaching.random_machine(list(teaching.FAMILIES)[number % 7], rng)
+        machine = list(teaching.FAMILIES.values())[number % len(teaching.FAMILIES)](rng)
         point = enumerated(machine)
-        biases = np.asarray(machine.biases) + 0.3 * (2 * point.marginals() - 1)
+        biases = np.asarray(machine.biases) + shift(machine)
         example = teaching.Example.of("any", 0.8 * np.asarray(machine.weights), biases, point.probabilities)
         if example is not None:
             examples.append(example)
@@ -173,7 +179,7 @@ def test_a_learned_rule_is_found_again_from_networks_that_follow_it(rng):
     machine = gaussian_machine(11)
     weights, biases = learned.apply(coefficients, machine, enumerated(machine))
     assert weights == pytest.approx(0.8 * np.asarray(machine.weights), abs=0.01)
-    expected = np.asarray(machine.biases) + 0.3 * (2 * enumerated(machine).marginals() - 1)
+    expected = np.asarray(machine.biases) + shift(machine)
     assert biases == pytest.approx(expected, abs=0.01)
     assert error.max() < 1e-4
 
@@ -197,15 +203,17 @@ def test_a_network_calibration_improves_on_the_psp_rule_and_comes_back_from_a_fi
 
 
 def test_too_few_networks_are_refused(s1_calibration):
-    with pytest.raises(CalibrationError, match="too few for 25 features; simulate more networks"):
+    with pytest.raises(
+        CalibrationError, match=f"too few for {len(learned.FEATURES)} features; simulate more networks"
+    ):
         bs.calibrate_network(s1_calibration, networks=3, duration=64 * 300)
 
 
 def test_a_target_beyond_the_learned_range_is_warned_of_with_numbers(s1_calibration):
-    machine = chain(4, 7.0)
-    with pytest.warns(BoltzspikeWarning, match=r"largest \|W\| is 7; the learned rule saw up to"):
+    machine = chain(4, 14.0)
+    with pytest.warns(BoltzspikeWarning, match=r"largest \|W\| is 14; the learned rule saw up to"):
         result = bs.sample(machine, calibration=s1_calibration, duration=500)
-    assert any("largest |W| is 7" in text for text in result.configuration["translation"])
+    assert any("largest |W| is 14" in text for text in result.configuration["translation"])
 
 
 def test_the_learned_rule_needs_a_calibration_that_holds_it(s1_calibration):
@@ -224,20 +232,82 @@ def test_a_rule_with_other_features_is_refused(s1_calibration):
         bs.translate(gaussian_machine(1), dataclasses.replace(known, network=network), rule="learned")
 
 
+def test_an_example_is_described_with_the_couplings_of_its_network_alone():
+    """Of a chain whose ends its samples show coupled: what is handed to the two couplings teaches, no third."""
+    machine, handed = gaussian_machine(5, n=3), chain(3, 1.0)
+    point = enumerated(machine)
+    example = teaching.Example.of("any", np.asarray(handed.weights), np.zeros(3), point.probabilities)
+    found, wanted = enumerated(example.machine), point.states.astype(float)
+    assert example.used.shape == (5,)
+    assert np.array_equal(np.asarray(example.machine.weights) != 0, np.asarray(handed.weights) != 0)
+    assert found.marginals() == pytest.approx(point.marginals(), abs=1e-7)
+    for k, j, holds in ((0, 1, True), (1, 2, True), (0, 2, False)):
+        pair = wanted[:, k] * wanted[:, j]
+        assert (abs(found.probabilities @ pair - point.probabilities @ pair) < 1e-7) == holds
+
+
+def test_a_unit_that_only_follows_another_has_no_share_of_its_own():
+    weights = np.array([[0.0, 40.0, 0.0], [40.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    machine = bs.BoltzmannMachine(weights=weights, biases=[-20.0, -20.0, 0.5])
+    point = enumerated(machine)
+    undecided = point.undecided(machine)
+    assert undecided.share == pytest.approx([0.0, 0.0, 1.0], abs=1e-6)
+
+
+def test_features_are_what_their_names_say():
+    machine = gaussian_machine(5, n=4)
+    c = learned.Context.of(machine, enumerated(machine))
+    drive = learned.bias_feature("share u sum Wt near spread")(c)
+    spread = c.spread / (2 + c.spread)
+    wanted = [
+        c.share[k] * np.tanh(c.field[k] / 2)
+        * sum(c.weight[k, j] * np.tanh(c.weight[k, j] / 2) * c.near[k, j] * spread[j] for j in range(4))
+        for k in range(4)
+    ]  # fmt: skip
+    assert drive == pytest.approx(wanted)
+    gain = learned.weight_feature("W|t| alive")(c)
+    t = np.abs(np.tanh(c.weight[0, 2] / 2))
+    assert gain[0, 2] == pytest.approx(c.weight[0, 2] * t * (c.alive[0, 2] + c.alive[2, 0]) / 2)
+    both = learned.weight_feature("t share x share")(c)
+    assert both[0, 2] == pytest.approx(np.tanh(c.weight[0, 2] / 2) * c.share[0] * c.share[2])
+
+
+def test_weight_features_are_symmetric_and_couple_no_others(rng):
+    machine = teaching.FAMILIES["sparse, larger"](rng)
+    c = learned.Context.of(machine, enumerated(machine))
+    for feature in learned.WEIGHT_FEATURES.values():
+        found = feature(c)
+        assert found == pytest.approx(found.T)
+        assert not found[np.asarray(machine.weights) == 0].any()
+
+
+def test_huge_biases_do_not_lead_the_learned_rule_astray(s1_calibration):
+    """Two units that never change: with features that grow with the drive, W' of W = .5 was -228."""
+    machine = bs.BoltzmannMachine(weights=[[0, 0.5], [0.5, 0]], biases=[500.0, -500.0])
+    found = bs.translate(machine, shipped("S1"), rule="learned")
+    assert 0 < found.effective_weights[0, 1] < 1
+
+
 def test_averages_while_undecided_are_those_of_the_definition():
     machine = gaussian_machine(5, n=3)
     point = enumerated(machine)
     undecided = point.undecided(machine)
     weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
-    total = neighbour = field = 0.0
+    total = neighbour = field = alive = square = 0.0
     for z, probability in zip(point.states, point.probabilities):
         u = biases[0] + weights[0] @ z
         weight = probability / (1 + np.exp(-u)) / (1 + np.exp(u))
         total += weight
         neighbour += weight * z[2]
         field += weight * u
+        of_neighbour = biases[2] + weights[2] @ z
+        variance = 1 / (1 + np.exp(-of_neighbour)) / (1 + np.exp(of_neighbour))
+        alive += weight * variance
+        square += weight * variance**2
     assert undecided.neighbours[0, 2] == pytest.approx(neighbour / total)
     assert undecided.field[0] == pytest.approx(field / total)
+    assert undecided.alive[0, 2] == pytest.approx(alive / total)
+    assert undecided.alive_square[0, 2] == pytest.approx(square / total)
 
 
 def test_samples_and_enumeration_give_one_working_point(rng):

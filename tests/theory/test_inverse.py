@@ -15,6 +15,21 @@ def test_the_fit_of_a_machines_own_distribution_is_the_machine(random_machine):
         assert fit.divergence == pytest.approx(0, abs=1e-10)
 
 
+def test_the_fit_with_few_couplings_has_the_moments_of_those_alone(random_machine):
+    machine = random_machine(4)
+    p = exact_joint(machine)
+    coupled = np.zeros((4, 4), dtype=bool)
+    coupled[[0, 1, 1, 2], [1, 0, 2, 1]] = True
+    fit = fit_machine(p, coupled)
+    assert np.array_equal(fit.weights != 0, coupled)
+    gaps = (fit.probabilities - p) @ statistics(4, coupled)
+    assert gaps == pytest.approx(np.zeros(6), abs=1e-8)
+    assert fit.fisher.shape == (6, 6)
+    # what it leaves is what the other pairs say: no machine of these couplings is nearer
+    nearer = fit_machine(p).divergence
+    assert nearer < 1e-8 < fit.divergence
+
+
 def test_what_no_machine_can_represent_is_left_as_divergence(rng):
     """Parity of three units has the moments of independent fair coins, and one bit less entropy."""
     parity = np.array([bin(code).count("1") % 2 == 0 for code in range(8)]) / 4

@@ -32,7 +32,7 @@ MAX_UNITS = 4096
 SHALLOWEST, DEPTH_STEP = 3.5, 0.5
 """Depths that are tried where weights are out of reach."""
 REACH = 7.5
-"""Largest weight up to which the learned rules that ship are the better ones (``translation.LEARNED_REACH``)."""
+"""Largest weight that is asked for: beyond, spiking posteriors get worse (docs/models.md)."""
 INVALID = 0.003
 _PENALTY_ROUNDS = 8
 _PENALTY_TOLERANCE = 0.2

@@ -1,6 +1,8 @@
-"""Small Bayesian networks of the literature."""
+"""Small Bayesian networks: of the literature, and random ones."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from boltzspike.model.bayesnet import BayesianNetwork
 
@@ -67,3 +69,20 @@ def visual_perception() -> BayesianNetwork:
             "contour": [unlikely, likely],
         },
     )
+
+
+def random_network(variables: int, rng: np.random.Generator) -> BayesianNetwork:
+    """Return a network of so many binary variables, each with up to three parents.
+
+    Probabilities are drawn from Beta(.4, .4), within .01 to .99; of variables with parents a seventh are 0 or 1.
+    """
+    names = [f"v{k}" for k in range(variables)]
+    parents, tables = {}, {}
+    for k, name in enumerate(names):
+        chosen = sorted(rng.choice(k, size=min(k, int(rng.integers(4))), replace=False)) if k else []
+        p = rng.beta(0.4, 0.4, size=(2,) * len(chosen)).clip(0.01, 0.99)
+        if chosen:
+            p = np.where(rng.random(p.shape) < 1 / 7, np.round(p), p)
+        parents[name] = [names[j] for j in chosen]
+        tables[name] = np.stack([p, 1 - p], axis=-1)
+    return BayesianNetwork(states=dict.fromkeys(names, _YES_NO), parents=parents, tables=tables)

@@ -15,6 +15,7 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration
+from boltzspike.compilation import compile_bayes
 from boltzspike.diagnostics import MIN_BLOCKS, block_joint, joint, kl_of_blocks
 from boltzspike.engines import Engine
 from boltzspike.errors import (
@@ -30,6 +31,7 @@ from boltzspike.model.background import PoissonBackground
 from boltzspike.model.boltzmann import BoltzmannMachine, Machine, RestrictedBoltzmannMachine, clamp_indices
 from boltzspike.model.description import Array
 from boltzspike.model.network import SpikingNetwork
+from boltzspike.model.networks import random_network
 from boltzspike.model.neuron import LIF, CurrentLIF
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline.responses import calibrate, default_calibration
@@ -47,7 +49,7 @@ from boltzspike.translation.budget import Budget, mean_trace
 from boltzspike.translation.budget import error_budget as compute_budget
 from boltzspike.translation.conditionals import Conditionals
 from boltzspike.translation.psp import network_of
-from boltzspike.translation.teaching import network_calibration, teach
+from boltzspike.translation.teaching import FAMILIES, Example, network_calibration, teach
 from boltzspike.translation.tuned import GROUPS, Covariance, Demand, Step, coupled_pairs
 from boltzspike.translation.tuned import tune as tune_in_the_loop
 from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
@@ -190,11 +192,15 @@ _POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
 """Of the Gibbs samples: the chains are many, as modes may be left seldom."""
 
 
+NETWORKS = 600
+"""From which the translation rule is learned, by default."""
+
+
 def calibrate_network(
     calibration: Calibration,
     *,
     synapse: Synapse | None = None,
-    networks: int = 250,
+    networks: int = NETWORKS,
     duration: float = 3.2e6,
     chains: int = 64,
     dt: float = 0.1,
@@ -229,9 +235,33 @@ def calibrate_network(
     CalibrationError
         Where the networks that can be learned from are too few.
     """
+    synapse = synapse or Synapse()
+    examples = taught_networks(
+        calibration, synapse, networks=networks, duration=duration, chains=chains, dt=dt, seed=seed, engine=engine,
+        threads=threads, progress=progress,
+    )  # fmt: skip
+    learned = network_calibration(
+        examples, calibration, synapse, duration=duration, dt=dt, seed=seed, version=version("boltzspike")
+    )
+    return dataclasses.replace(calibration, network=learned)
+
+
+def taught_networks(
+    calibration: Calibration,
+    synapse: Synapse,
+    *,
+    networks: int = NETWORKS,
+    duration: float = 3.2e6,
+    chains: int = 64,
+    dt: float = 0.1,
+    seed: int = 1,
+    engine: str | Engine = "numba",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[Example]:
+    """Return what small random networks taught; arguments as of ``calibrate_network``."""
     check_dt(calibration, dt)
     require(whole(networks) and networks >= 1, "networks", "an integer, at least 1", networks)
-    synapse = synapse or Synapse()
     run = functools.partial(
         _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=500.0
     )
@@ -240,11 +270,19 @@ def calibrate_network(
         network = network_of(weights, biases, calibration, synapse)
         return joint(run(network, number, duration / chains))
 
-    examples = teach(joint_of, networks=networks, seed=seed, progress=progress)
-    learned = network_calibration(
-        examples, calibration, synapse, duration=duration, dt=dt, seed=seed, version=version("boltzspike")
-    )
-    return dataclasses.replace(calibration, network=learned)
+    families = FAMILIES | {"Bayesian network": _of_bayesian_network}
+    return teach(joint_of, networks=networks, seed=seed, families=families, progress=progress)
+
+
+def _of_bayesian_network(rng: np.random.Generator) -> BoltzmannMachine:
+    """Return the machine that a random network of three or four variables is compiled to, of 3 to 10 units."""
+    while True:
+        machine = compile_bayes(random_network(int(rng.integers(3, 5)), rng)).machine
+        if 3 <= machine.n_units <= _MOST_COMPILED:
+            return machine
+
+
+_MOST_COMPILED = 10
 
 
 def _states(

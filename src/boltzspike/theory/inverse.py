@@ -28,31 +28,37 @@ class Fit:
     probabilities: Array
     """Of the 2^n states under the machine."""
     fisher: Array
-    """Covariance of the sufficient statistics (z_k, then z_k z_j for k < j), shape (n (n + 1)/2,) twice."""
+    """Covariance of the sufficient statistics (z_k, then z_k z_j for the coupled k < j), shape (m, m)."""
     divergence: float
     """What is left of D_KL: how far the distribution is from any Boltzmann machine."""
 
 
-def statistics(n: int) -> Array:
-    """Return the sufficient statistics of all states, (2^n, n (n + 1)/2): z_k, then z_k z_j for k < j."""
+def statistics(n: int, coupled: Array | None = None) -> Array:
+    """Return the sufficient statistics of all states, (2^n, m): z_k, then z_k z_j for k < j (or the coupled)."""
     z = all_states(n).astype(np.float64)
-    row, column = np.triu_indices(n, 1)
+    row, column = _pairs(n, coupled)
     return np.concatenate([z, z[:, row] * z[:, column]], axis=1)
+
+
+def _pairs(n: int, coupled: Array | None) -> tuple[Array, Array]:
+    row, column = np.nonzero(np.triu(np.ones((n, n)) if coupled is None else coupled, 1))
+    return row, column
 
 
 def pair_cells(distribution: Array) -> Array:
     """Return the probabilities of the two states of each unit and the four of each pair, flat."""
     n = len(distribution).bit_length() - 1
-    return _cells(distribution @ statistics(n), n)
+    return _cells(distribution @ statistics(n), _pairs(n, None))
 
 
-def _cells(moments: Array, n: int) -> Array:
-    row, column = np.triu_indices(n, 1)
+def _cells(moments: Array, pairs: tuple[Array, Array]) -> Array:
+    row, column = pairs
+    n = len(moments) - len(row)
     both, one, other = moments[n:], moments[row], moments[column]
     return np.concatenate([moments[:n], 1 - moments[:n], both, one - both, other - both, 1 - one - other + both])
 
 
-def fit_machine(distribution: Array) -> Fit:
+def fit_machine(distribution: Array, coupled: Array | None = None) -> Fit:
     """Return the Boltzmann machine with the marginals and pair moments of a distribution.
 
     It maximises the likelihood (a concave problem) by Newton steps with a line search.
@@ -61,6 +67,8 @@ def fit_machine(distribution: Array) -> Fit:
     ----------
     distribution
         Probabilities of the 2^n states, unit 0 the most significant bit. Every unit must take both values.
+    coupled
+        Shape (n, n), symmetric: the pairs that have a weight, and whose moments count; ``None``: all.
 
     Raises
     ------
@@ -70,9 +78,10 @@ def fit_machine(distribution: Array) -> Fit:
     n = len(distribution).bit_length() - 1
     require(len(distribution) == 2**n, "distribution", "of 2^n probabilities", len(distribution))
     require(n <= MAX_UNITS, "fit_machine", f"of at most {MAX_UNITS} units", n)
-    features = statistics(n)
+    features = statistics(n, coupled)
     wanted = distribution @ features
-    if _cells(wanted, n).min() <= 0:
+    row, column = _pairs(n, coupled)
+    if _cells(wanted, (row, column)).min() <= 0:
         raise CalibrationError(_ON_THE_BORDER)
     theta = np.zeros(features.shape[1])
 
@@ -99,7 +108,7 @@ def fit_machine(distribution: Array) -> Fit:
     else:
         raise CalibrationError(_ON_THE_BORDER)
     weights = np.zeros((n, n))
-    weights[np.triu_indices(n, 1)] = theta[n:]
+    weights[row, column] = theta[n:]
     seen = distribution > 0
     return Fit(
         weights=weights + weights.T,

@@ -8,7 +8,9 @@ features of (W, b): see ``teaching``. The target itself is never simulated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,74 +38,131 @@ class Context:
     """W_kj."""
     p: Array
     """p_k."""
-    mean_field: Array
-    """b_k + sum_j W_kj p_j."""
     near: Array
     """[k, j]: mean of z_j while k is undecided."""
+    chance: Array
+    """[k, j]: mean of p_j given the others, while k is undecided."""
+    alive: Array
+    """[k, j]: mean of p_j (1 - p_j) given the others, while k is undecided: how often j then fires or stops."""
+    alive_square: Array
+    """[k, j]: mean of its square."""
     field: Array
     """Mean of u_k = b_k + sum_j W_kj z_j while k is undecided."""
-    square: Array
-    """Mean of u_k^2 while k is undecided."""
+    spread: Array
+    """Variance of u_k while k is undecided."""
+    share: Array
+    """Mean of p_k (1 - p_k) given the others, over p_k (1 - p_k): how little k keeps its state for long."""
 
     @staticmethod
     def of(machine: BoltzmannMachine, point: WorkingPoint) -> Context:
         """Return the context of a machine at its working point."""
-        weight, p = np.asarray(machine.weights), point.marginals()
         undecided = point.undecided(machine)
         return Context(
-            weight=weight,
-            p=p,
-            mean_field=np.asarray(machine.biases) + weight @ p,
+            weight=np.asarray(machine.weights),
+            p=point.marginals(),
             near=undecided.neighbours,
+            chance=undecided.chance,
+            alive=undecided.alive,
+            alive_square=undecided.alive_square,
             field=undecided.field,
-            square=undecided.square,
+            spread=undecided.square - undecided.field**2,
+            share=undecided.share,
         )
 
 
-def _both(x: Array) -> Array:
-    return x[:, None] + x[None, :]
+Of = Callable[[Context], Array]
+
+_TURN = 2.0
+"""Weight, and variance of the drive, at which a response has changed most of its way from weak to strong."""
 
 
-def _lean(c: Context) -> Array:
-    """Return how far the neighbours lean to 1 (positive) or 0 while the unit is undecided, both ways round."""
-    lean = 2 * c.near - 1
-    return np.asarray(lean + lean.T)
+def _level(c: Context) -> Array:
+    return np.tanh(c.weight / _TURN)
 
 
-WEIGHT_FEATURES: dict[str, Callable[[Context], Array]] = {
+WEIGHTS: dict[str, Of] = {
     "W": lambda c: c.weight,
-    "W |W|": lambda c: c.weight * np.abs(c.weight),
-    "W^2": lambda c: c.weight**2,
-    "W lean": lambda c: c.weight * _lean(c),
-    "W^2 lean": lambda c: c.weight**2 * _lean(c),
-    "W lean^2": lambda c: c.weight * _lean(c) ** 2,
-    "W lean_k lean_j": lambda c: c.weight * (2 * c.near - 1) * (2 * c.near - 1).T,
-    "W u": lambda c: c.weight * _both(c.field),
-    "W u^2": lambda c: c.weight * _both(c.square),
-    "W^2 u": lambda c: c.weight**2 * _both(c.field),
-    "W <u>^2": lambda c: c.weight * _both(c.field**2),
+    "Wt": lambda c: c.weight * _level(c),
+    "W|t|": lambda c: c.weight * np.abs(_level(c)),
+    "t": _level,
 }
-"""Features of W'_kj; all are symmetric, and none couples units that are not coupled in the target."""
+"""Functions of the weight, t = tanh(W/2)."""
 
-BIAS_FEATURES: dict[str, Callable[[Context], Array]] = {
+UNITS: dict[str, Of] = {
     "1": lambda c: np.ones_like(c.p),
+    "p": lambda c: c.p,
     "m": lambda c: 2 * c.p - 1,
-    "m^2": lambda c: (2 * c.p - 1) ** 2,
-    "U": lambda c: c.mean_field,
-    "u": lambda c: c.field,
-    "sum W p": lambda c: c.weight @ c.p,
-    "sum W^2": lambda c: (c.weight**2).sum(axis=1),
-    "sum W^2 p": lambda c: c.weight**2 @ c.p,
-    "sum W near^2": lambda c: (c.weight * c.near**2).sum(axis=1),
-    "sum W^2 near": lambda c: (c.weight**2 * c.near).sum(axis=1),
-    "u^2 sum W": lambda c: c.square * c.weight.sum(axis=1),
-    "u sum W near": lambda c: c.field * (c.weight * c.near).sum(axis=1),
-    "u sum W^2 near": lambda c: c.field * (c.weight**2 * c.near).sum(axis=1),
-    "sum W near u_j": lambda c: (c.weight * c.near) @ c.field,
+    "variance": lambda c: c.p * (1 - c.p),
+    "share": lambda c: c.share,
+    "spread": lambda c: c.spread / (_TURN + c.spread),
+    "u": lambda c: np.tanh(c.field / 2),
+    "field": lambda c: c.field,
 }
-"""Features of b'_k - b_k."""
+"""What a unit does."""
 
+PAIRS: dict[str, Of] = {
+    "near": lambda c: c.near,
+    "lean": lambda c: 2 * c.near - 1,
+    "chance": lambda c: c.chance,
+    "alive": lambda c: c.alive,
+    "alive2": lambda c: c.alive_square,
+}
+"""What a neighbour does while the unit is undecided."""
+
+
+def bias_feature(name: str) -> Of:
+    """Return a feature of b'_k - b_k: a product of ``UNITS``, or of these times a sum over the neighbours.
+
+    ``"u sum Wt near share"`` is u_k sum_j W_kj t_kj near_kj share_j.
+    """
+    own, _, drive = name.partition(" sum ")
+    of_unit = [UNITS[factor] for factor in own.split()]
+    if not drive:
+        return lambda c: _product(of_unit, c)
+    weight, *of_neighbour = drive.split()
+    terms = [WEIGHTS[weight], *(_of_neighbour(factor) for factor in of_neighbour)]
+    return lambda c: _product(of_unit, c) * _product(terms, c).sum(axis=1)
+
+
+def weight_feature(name: str) -> Of:
+    """Return a feature of W'_kj, symmetric, and 0 for units that are not coupled in the target.
+
+    ``"Wt alive"`` is W_kj t_kj (alive_kj + alive_jk)/2, ``"W share x share"`` W_kj share_k share_j.
+    """
+    weight, *factors = name.split()
+    of_weight, of_neighbour = WEIGHTS[weight], _of_neighbour(factors[0])
+    if len(factors) == 1:
+        return lambda c: of_weight(c) * (of_neighbour(c) + of_neighbour(c).T) / 2
+    return lambda c: of_weight(c) * of_neighbour(c) * of_neighbour(c).T
+
+
+def _of_neighbour(factor: str) -> Of:
+    if factor in PAIRS:
+        return PAIRS[factor]
+    of_unit = UNITS[factor]
+    return lambda c: np.broadcast_to(of_unit(c), c.weight.shape)
+
+
+def _product(factors: Sequence[Of], c: Context) -> Array:
+    return np.asarray(functools.reduce(operator.mul, (factor(c) for factor in factors)))
+
+
+_OF_BIASES = (
+    "1 sum W near share", "1 sum W p", "1 sum Wt alive", "1 sum Wt u", "1 sum W|t| near", "1 sum t alive2",
+    "field", "m m m", "m sum t share variance", "share m", "share sum W near share", "share sum Wt alive",
+    "share sum t near u", "spread sum W p", "spread sum W spread", "spread sum Wt alive2",
+    "spread sum Wt chance", "spread sum Wt near u", "spread sum Wt p", "spread sum Wt share",
+    "spread sum W|t| near alive", "spread sum t spread", "spread sum t variance", "u", "u sum W near",
+    "u sum Wt near share", "u sum Wt share variance", "u u",
+)  # fmt: skip
+_OF_WEIGHTS = (
+    "W 1", "W alive2", "W m", "W share", "W share x share", "Wt 1", "Wt chance", "Wt share", "t chance",
+)  # fmt: skip
+BIAS_FEATURES: dict[str, Of] = {name: bias_feature(name) for name in _OF_BIASES}
+WEIGHT_FEATURES: dict[str, Of] = {name: weight_feature(name) for name in _OF_WEIGHTS}
 FEATURES = (*(f"b: {name}" for name in BIAS_FEATURES), *(f"W: {name}" for name in WEIGHT_FEATURES))
+"""Chosen stepwise (``benchmarks/rule_features.py``). All but the weights is bounded, the field of a unit aside,
+and no product grows faster than the weights: so the rule does not go astray with weights beyond its own."""
 
 
 def learned_rule(

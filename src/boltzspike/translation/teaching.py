@@ -6,7 +6,7 @@ D_KL that the error would cause.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,10 @@ from boltzspike.translation.learned import BIAS_FEATURES, FEATURES, WEIGHT_FEATU
 from boltzspike.translation.working_point import enumerated
 
 _RIDGE = 1e-3
-_LEAST_ERROR = 2e-3
+LEAST_ERROR = 1e-4
 """Networks are weighted by 1/(their D_KL + this): a relative error counts, down to what does no harm."""
 _ROUNDS = 4
-_MAX_FITTED = 7.0
+_MAX_FITTED = 12.0
 """A network whose fitted weights or biases exceed this hardly ever leaves a state, and teaches noise."""
 
 
@@ -48,8 +48,13 @@ def _sparse_strong(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def _clique(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    weights = rng.uniform(0.2, 3 / max(n - 2, 1) ** 0.75) * rng.uniform(0.7, 1.3, (n, n))
+    weights = rng.uniform(0.2, 3.8 / max(n - 2, 1) ** 0.75) * rng.uniform(0.7, 1.3, (n, n))
     return weights, rng.normal(0, 0.5) + rng.normal(0, 0.3, n) - _row_sums(weights) / 2
+
+
+def _two_modes(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    weights = rng.uniform(0.2, 3.8 / max(n - 2, 1) ** 0.75) * rng.uniform(0.8, 1.2, (n, n))
+    return weights, rng.normal(0, 0.15) + rng.normal(0, 0.2, n) - _row_sums(weights) / 2
 
 
 def _winner_take_all(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -62,29 +67,82 @@ def _chain(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return weights, rng.normal(0, 0.6, n) - _row_sums(weights) / 2
 
 
+def _two_layers(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    first = int(rng.integers(2, n // 3 + 1))
+    weights = np.zeros((n, n))
+    weights[:first, first:] = rng.normal(0, rng.uniform(0.5, 2.2), (first, n - first))
+    return weights, rng.normal(0, 1, n) - _row_sums(weights) / 2
+
+
+def _sparse_larger(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    weights = rng.choice([-1, 1], (n, n)) * rng.uniform(1, 3.5) * rng.uniform(0.8, 1.2, (n, n))
+    weights = weights * (rng.random((n, n)) < rng.uniform(1.5, 3.5) / n)
+    return weights, rng.normal(0, 0.5, n) - _row_sums(weights) / 2
+
+
+def _auxiliary(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    hidden = int(rng.integers(1, n - 1))
+    weights = np.triu(rng.normal(0, 1, (n, n)) * (rng.random((n, n)) < rng.uniform(0.3, 1)), 1)
+    weights[:hidden] = 0
+    signs = rng.choice([-1, 1], (hidden, n - hidden), p=[0.3, 0.7]) * (rng.random((hidden, n - hidden)) < 0.85)
+    weights[:hidden, hidden:] = signs * rng.uniform(1.5, 4) * rng.uniform(0.9, 1.1, signs.shape)
+    weights[hidden:, hidden:] -= 0.11 * weights[:hidden, hidden:].T @ weights[:hidden, hidden:]
+    return weights, rng.normal(0, 2, n) - _row_sums(weights) / 2
+
+
+def _heavy_tailed(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    weights = np.clip(1.5 * rng.standard_t(2, (n, n)), -8, 8)
+    return weights, rng.normal(0, 1.5, n) - _row_sums(weights) / 2
+
+
+def _tree(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    weights = np.zeros((n, n))
+    for k in range(1, n):
+        weights[rng.integers(k), k] = rng.choice([-1, 1]) * rng.uniform(1, 8)
+    return weights, rng.normal(0, 1.5, n) - _row_sums(weights) / 2
+
+
+def _rare(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    weights = rng.normal(0, 1.5, (n, n)) * (rng.random((n, n)) < 0.6)
+    return weights, rng.normal(0, 2.5, n) - _row_sums(weights) / 2
+
+
 def _row_sums(weights: Array) -> Array:
     upper = np.triu(weights, 1)
     return (upper + upper.T).sum(axis=1)
 
 
-FAMILIES: dict[str, Callable[[int, np.random.Generator], tuple[Array, Array]]] = {
-    "Gaussian": _gaussian,
-    "bounded": _bounded,
-    "sparse": _sparse,
-    "sparse, strong": _sparse_strong,
-    "excitatory clique": _clique,
-    "winner-take-all": _winner_take_all,
-    "chain": _chain,
+Family = Callable[[np.random.Generator], BoltzmannMachine]
+
+
+def _family(
+    draw: Callable[[int, np.random.Generator], tuple[Array, Array]], least: int = 2, most: int = 8
+) -> Family:
+    def machine(rng: np.random.Generator) -> BoltzmannMachine:
+        weights, biases = draw(int(rng.integers(least, most + 1)), rng)
+        upper = np.triu(weights, 1)
+        return BoltzmannMachine(weights=upper + upper.T, biases=biases)
+
+    return machine
+
+
+FAMILIES: dict[str, Family] = {
+    "Gaussian": _family(_gaussian),
+    "bounded": _family(_bounded),
+    "sparse": _family(_sparse),
+    "sparse, strong": _family(_sparse_strong),
+    "excitatory clique": _family(_clique),
+    "clique of two modes": _family(_two_modes),
+    "winner-take-all": _family(_winner_take_all),
+    "chain": _family(_chain),
+    "sparse, larger": _family(_sparse_larger, 6, 12),
+    "two layers": _family(_two_layers, 6, 12),
+    "auxiliary units": _family(_auxiliary, 3, 9),
+    "heavy-tailed": _family(_heavy_tailed, 2, 5),
+    "tree": _family(_tree, 2, 5),
+    "rare": _family(_rare),
 }
-"""Kinds of machines: weights (their upper triangle counts) and biases of n units."""
-LARGEST_NETWORK = 8
-
-
-def random_machine(family: str, rng: np.random.Generator) -> BoltzmannMachine:
-    """Return a machine of a family, of 2 to 8 units."""
-    weights, biases = FAMILIES[family](int(rng.integers(2, LARGEST_NETWORK + 1)), rng)
-    upper = np.triu(weights, 1)
-    return BoltzmannMachine(weights=upper + upper.T, biases=biases)
+"""Kinds of machines of 2 to 12 units."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -93,9 +151,9 @@ class Example:
 
     family: str
     machine: BoltzmannMachine
-    """As fitted to its samples."""
+    """As fitted to its samples, with the couplings of the network alone: those that a rule can hand over."""
     features: Array
-    """Of ``machine``; one row a parameter (biases, then the upper triangle of the weights), (m, features)."""
+    """Of ``machine``; one row a parameter (biases, then the coupled pairs), (m, features)."""
     used: Array
     """What was handed to it, less the fitted biases, (m,)."""
     fisher: Array
@@ -105,7 +163,7 @@ class Example:
     def of(family: str, weights: Array, biases: Array, distribution: Array) -> Example | None:
         """Return what a network with such parameters taught, or ``None``: it hardly ever left a state."""
         try:
-            fit = fit_machine(distribution)
+            fit = fit_machine(distribution, coupled=weights != 0)
         except CalibrationError:
             return None
         if max(np.abs(fit.weights).max(), np.abs(fit.biases).max()) > _MAX_FITTED:
@@ -113,7 +171,7 @@ class Example:
         machine = BoltzmannMachine(weights=fit.weights, biases=fit.biases)
         context = Context.of(machine, enumerated(machine))
         n = machine.n_units
-        upper = np.triu_indices(n, 1)
+        upper = np.nonzero(np.triu(weights, 1))
         features = np.zeros((n + len(upper[0]), len(FEATURES)))
         for column, of in enumerate(BIAS_FEATURES.values()):
             features[:n, column] = of(context)
@@ -134,7 +192,7 @@ def learn(examples: Sequence[Example]) -> tuple[Array, Array]:
         coefficients = np.linalg.solve(summed, weight @ slope)
         left = whole - 2 * slope @ coefficients + np.einsum("i,eij,j->e", coefficients, curvature, coefficients)
         error = np.maximum(left / 2, 0)
-        weight = 1 / (error + _LEAST_ERROR)
+        weight = 1 / (error + LEAST_ERROR)
     return coefficients, error
 
 
@@ -203,7 +261,12 @@ JointOf = Callable[[Array, Array, int], Array]
 
 
 def teach(
-    joint_of: JointOf, *, networks: int, seed: int, progress: Callable[[int, int], None] | None = None
+    joint_of: JointOf,
+    *,
+    networks: int,
+    seed: int,
+    families: Mapping[str, Family] = FAMILIES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Example]:
     """Simulate random networks of every family in turn, and return what they taught.
 
@@ -213,12 +276,12 @@ def teach(
     rng = np.random.default_rng(seed)
     examples: list[Example] = []
     known: Array | None = None
-    families = list(FAMILIES)
+    names = list(families)
     for number in range(networks):
         if known is None and number >= networks * _FIRST and len(examples) * 10 > len(FEATURES):
             known = learn(examples)[0]
-        family = families[number % len(families)]
-        machine = random_machine(family, rng)
+        family = names[number % len(names)]
+        machine = families[family](rng)
         weights, biases = _GUESSED_GAIN * np.asarray(machine.weights), np.asarray(machine.biases)
         if known is not None:
             weights, biases = apply(known, machine, enumerated(machine))

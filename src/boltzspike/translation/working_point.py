@@ -42,12 +42,18 @@ class WorkingPoint:
         field = z @ np.asarray(machine.weights) + np.asarray(machine.biases)
         chance = expit(field)
         # a unit that is certain in every state gets plain averages
-        weight = self.probabilities[:, None] * np.maximum(chance * (1 - chance), 1e-30)
+        alive = chance * (1 - chance)
+        weight = self.probabilities[:, None] * np.maximum(alive, 1e-30)
+        p = self.probabilities @ chance
         total = weight.sum(axis=0)
         return Undecided(
             neighbours=(weight.T @ z) / total[:, None],
             field=(weight * field).sum(axis=0) / total,
             square=(weight * field**2).sum(axis=0) / total,
+            chance=(weight.T @ chance) / total[:, None],
+            alive=(weight.T @ alive) / total[:, None],
+            alive_square=(weight.T @ alive**2) / total[:, None],
+            share=(self.probabilities @ alive) / np.maximum(p * (1 - p), 1e-30),
         )
 
 
@@ -61,6 +67,15 @@ class Undecided:
     """Mean of u_k = b_k + sum_j W_kj z_j, shape (n,)."""
     square: Array
     """Mean of u_k^2, shape (n,)."""
+    chance: Array
+    """[k, j]: mean of p_j given the others, shape (n, n)."""
+    alive: Array
+    """[k, j]: mean of p_j (1 - p_j) given the others, shape (n, n)."""
+    alive_square: Array
+    """[k, j]: mean of its square, shape (n, n)."""
+    share: Array
+    """Mean of p_k (1 - p_k) given the others, over p_k (1 - p_k): 1 for a free unit, 0 for one that only follows
+    the others and so keeps its state for long; over all states, shape (n,)."""
 
 
 StatesOf = Callable[[BoltzmannMachine], WorkingPoint]
