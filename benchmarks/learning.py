@@ -137,7 +137,7 @@ BARS_RUNS = {
     3: dict(burn_in=1000, periods=4000, tuned=dict(steps=20, duration=4e4, burn_in=1e4, tolerance=5e-3)),
     4: dict(
         burn_in=20_000, periods=20_000,
-        tuned=dict(steps=10, duration=1e5, burn_in=5e3, tolerance=5e-3, averaged=4),
+        tuned=dict(steps=8, duration=1e5, burn_in=5e3, tolerance=5e-3, averaged=12),
         softer=dict(steps=8, duration=4e4, burn_in=5e3, tolerance=0.05),
     ),
 }  # fmt: skip
