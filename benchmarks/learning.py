@@ -371,6 +371,13 @@ def ground_state(seeds, quick):
 IMBALANCED = {0: 0.8, 1: 0.15, 4: 0.05}
 """Shares of three digits in the data for mixing."""
 
+SHORT_TERM = (
+    dict(U=1.0, tau_rec=13.0), dict(U=1.0, tau_rec=30.0), dict(U=0.3, tau_rec=24.0), dict(U=0.1, tau_rec=63.0),
+    dict(U=0.3, tau_rec=24.0, tau_fac=20.0),
+)  # fmt: skip
+"""Synapses of the mixing networks, ms. Those with U < 1 and no facilitation end at a renewing one's efficacy,
+1 - 1/e, in a long burst, and are above it before."""
+
 
 def mixing(seeds, quick):
     """How chains leave modes: Gibbs, parallel tempering, LIF, with depression, with a swelling background."""
@@ -459,10 +466,12 @@ def _mixers(model, calibration, temperatures, duration, chains, seed):
 
     plain = bs.translate(machine, calibration, **at).network
     yield "LIF", states(plain, 100)
-    for tau_rec in (13.0, 30.0):
-        synapse = bs.Synapse(plasticity="tsodyks-markram", U=1.0, tau_rec=tau_rec)
-        made = bs.translate(machine, calibration, synapse=synapse, rule="matched", **at)
-        yield f"LIF, depression, tau_rec = {tau_rec:g} ms", states(made.network, 100)
+    for numbers in SHORT_TERM:
+        synapse = bs.Synapse(plasticity="tsodyks-markram", **numbers)
+        rule = "matched" if synapse.U == 1 else "psp"
+        made = bs.translate(machine, calibration, synapse=synapse, rule=rule, **at)
+        name = ", ".join(f"{name} = {value:g}" for name, value in numbers.items())
+        yield f"LIF, {name}", states(made.network, 100)
     for hottest, period in ((1.7, 200.0), (2.4, 500.0)):
         z = tempering.run_tempered(
             plain, temperatures, hottest=hottest, period=period, periods=round(duration / period), chains=chains,
