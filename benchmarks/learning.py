@@ -138,7 +138,7 @@ BARS_RUNS = {
     3: dict(burn_in=1000, periods=4000, tuned=dict(steps=20, duration=4e4, burn_in=1e4, tolerance=5e-3)),
     4: dict(
         burn_in=20_000, periods=20_000,
-        tuned=dict(steps=6, duration=6e4, burn_in=5e3, tolerance=5e-3, averaged=4),
+        tuned=dict(steps=6, duration=6e4, burn_in=5e3, tolerance=5e-3, averaged=12),
         softer=dict(steps=8, duration=4e4, burn_in=5e3, tolerance=0.05),
     ),
 }  # fmt: skip
@@ -159,7 +159,8 @@ def bars(seeds, quick):
             found.setdefault("exact law", {}).setdefault(columns[0], []).append(divergence(model, patterns))
             quickly = dict(burn_in=100, periods=100, tuned=QUICK, softer=QUICK)
             runs = quickly if quick else BARS_RUNS[n]
-            for name, z in _laws_of_bars(model, calibration, seed, 16 if quick else 256, **runs):
+            turned = with_bars_as_stripes(n, how["hidden"])
+            for name, z in _laws_of_bars(model, calibration, turned, seed, 16 if quick else 256, **runs):
                 for column, value in zip(columns, law_found(z, patterns)):
                     value = value * 1000 if "switches" in column else value
                     found.setdefault(name, {}).setdefault(column, []).append(value)
@@ -171,8 +172,8 @@ def bars_model(n, how, patterns, seed, quick):
     """Return the RBM of bars and stripes, the same when they change places."""
     turned = with_bars_as_stripes(n, how["hidden"])
     model = restricted(n * n, how["hidden"], data=patterns, scale=0.15, seed=seed)
-    mirrored = model.weights[turned[: n * n]][:, turned[n * n :] - n * n]
-    model = dataclasses.replace(model, weights=(model.weights + mirrored) / 2)
+    twin = model.weights[turned[: n * n]][:, turned[n * n :] - n * n]
+    model = dataclasses.replace(model, weights=(model.weights + twin) / 2)
     epochs = how["epochs"] if not quick else 50 if n == 3 else 3
     settings = {name: value for name, value in how.items() if name != "hidden"} | {"epochs": epochs}
     return train(
@@ -186,6 +187,15 @@ def with_bars_as_stripes(n, hidden):
     return np.concatenate(
         [np.arange(n * n).reshape(n, n).T.ravel(), n * n + np.roll(np.arange(hidden), hidden // 2)]
     )
+
+
+def mirrored(made, turned):
+    """Return a translation of a machine with a symmetry that has it too: what differs is noise of the tuning."""
+    weights, biases = np.asarray(made.effective_weights), np.asarray(made.effective_biases)
+    return dataclasses.replace(
+        made, effective_weights=(weights + weights[np.ix_(turned, turned)]) / 2,
+        effective_biases=(biases + biases[turned]) / 2,
+    )  # fmt: skip
 
 
 class Mirrored(ExactSampler):
@@ -207,7 +217,7 @@ class Mirrored(ExactSampler):
         return found, state
 
 
-def _laws_of_bars(model, calibration, seed, chains, burn_in, periods, tuned, softer=None):
+def _laws_of_bars(model, calibration, turned, seed, chains, burn_in, periods, tuned, softer=None):
     """Yield names and visible states, a refractory period apart."""
     at, plain = model.n_visible, model.machine().to_boltzmann()
 
@@ -227,6 +237,7 @@ def _laws_of_bars(model, calibration, seed, chains, burn_in, periods, tuned, sof
         made = bs.tune(scaled(model, share).machine(), start=scaled_start(made, model, share), **how, **softer)
     made = bs.tune(model.machine(), start=scaled_start(made, model, 1.0), **how, **tuned)
     print(made.notes[-1], flush=True)
+    made = mirrored(made, turned)
     yield "LIF, tuned", spiking(made, burn_in, periods)
     rng = np.random.default_rng([seed, 1])
     begun = point.states[rng.integers(len(point.states), size=chains)]
