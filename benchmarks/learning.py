@@ -568,7 +568,7 @@ def hardware(seeds, quick):
             before.append(_accuracy(model, test[some], answers[some], chip))
             if name != "perfect":
                 settings = Settings(
-                    epochs=1 if quick else 3, steps=10, learning_rate=(0.05, 0.01), seed=seed, average=0.9,
+                    epochs=1 if quick else 3, steps=10, learning_rate=(0.02, 0.004), seed=seed, average=0.9,
                     labels=10, discriminative=CLASS_RBM.discriminative,
                 )  # fmt: skip
                 trained = train(
@@ -576,6 +576,7 @@ def hardware(seeds, quick):
                 )
                 after.append(_accuracy(trained.model, test[some], answers[some], chip))
         rows.append({"hardware": name, "accuracy": before, "trained on it": after or "-"})
+        print(name, before, after, flush=True)
     table(rows)
 
 
