@@ -173,19 +173,22 @@ def count() -> None:
     from numba import cuda, types
 
     from boltzspike import streams
-    from boltzspike.engines.cuda.kernel import REGISTERS, Dynamics, Output, Tables, chain_kernel
+    from boltzspike.engines.cuda.kernel import Dynamics, Output, Tables, Teams, chain_kernel
+    from boltzspike.engines.cuda.runner import MOST_THREADS, REGISTERS, THREADS_A_BLOCK
 
     def array(kind: Any, ndim: int) -> Any:
         return types.Array(kind, ndim, "C")
 
-    f4, i1, i4, i8, u4, u8 = (
-        types.float32, types.int8, types.int32, types.int64, types.uint32, types.uint64
+    f4, i1, i4, i8, u1, u4, u8 = (
+        types.float32, types.int8, types.int32, types.int64, types.uint8, types.uint32, types.uint64
     )  # fmt: skip
-    tables = [(f4, 2), (i8, 1), (i1, 1), (u4, 1), (i4, 2), (f4, 2), (f4, 2), (i4, 1), (i4, 1)]
-    dynamics = [(f4, 2), (f4, 2), (f4, 2), (i8, 2), (i4, 2), (i4, 3), (f4, 4)]
-    output = [(i1, 3), (f4, 3), (i8, 1), (i8, 2), (i4, 2), (i8, 2), (i4, 1), (i8, 2)]
+    tables = [
+        (f4, 1), (i4, 1), (i1, 1), (u4, 1), (i4, 1), (i4, 1), (i4, 2), (f4, 2), (f4, 1), (i4, 1), (i4, 1)
+    ]  # fmt: skip
+    dynamics = [(f4, 1), (f4, 1), (f4, 1), (i8, 1), (i4, 1), (i4, 1), (f4, 1)]
+    output = [(u1, 3), (f4, 3), (i8, 1), (i8, 2), (i4, 2), (i4, 1), (i4, 1), (i8, 2)]
     signature = (
-        i8, i8, i8, u8, u8,
+        i8, i4, i8, u8, u8,
         types.NamedTuple([array(*a) for a in tables], Tables),
         types.NamedTuple([array(*a) for a in dynamics], Dynamics),
         array(f4, 3),
@@ -207,24 +210,32 @@ def count() -> None:
     )
     print(f"Philox4x32-10: {drawn - nothing} instructions for four words")
     for name, changes in {
-        "conductances, renewing, dense": {},
-        "currents": {"conductance": False},
-        "tau_syn of its own for each unit": {"alike": False},
-        "sparse": {"sparse": True},
+        "conductances, renewing, dense, N = 5": {},
+        "N = 100": {"units": 100},
+        "N = 1000": {"units": 1000},
+        "N = 100, currents": {"units": 100, "conductance": False},
+        "N = 100, tau_syn of its own for each unit": {"units": 100, "alike": False},
+        "N = 100, delay of ten steps": {"units": 100, "delay": 10},
+        "N = 1000, sparse": {"units": 1000, "sparse": True},
     }.items():
-        constants = {
-            "units": 500, "threads": 500, "rows": 1, "conductance": True, "renewing": True, "alike": True,
-            "sparse": False, "clamped": False, "sources": 2, "dtype": np.dtype(np.float32),
-        }  # fmt: skip
-        kernel = chain_kernel(**(constants | changes))  # type: ignore[arg-type]
+        constants: dict[str, Any] = {
+            "units": 5, "delay": 1, "conductance": True, "renewing": True, "alike": True, "sparse": False,
+            "clamped": False, "sources": 2, "dtype": np.dtype(np.float32), "registers": REGISTERS,
+            "keeps": frozenset({"states", "on"}),
+        } | changes  # fmt: skip
+        teams = Teams.of(constants["units"], block=THREADS_A_BLOCK, most=MOST_THREADS)
+        kernel = chain_kernel(teams=teams, **constants)
         code, said = machine_code(kernel.py_func, signature, REGISTERS)
         size, least = step_loop(code)
         registers = re.search(r"Used (\d+) registers", said)
         spilled = re.search(r"(\d+) bytes spill stores", said)
+        frame = re.search(r"(\d+) bytes stack frame", said)
         assert registers
         assert spilled
+        assert frame
         print(f"{name}: {size} instructions in the loop over steps, at least {least} a step; "
-              f"{registers[1]} registers, {spilled[1]} bytes spilled")  # fmt: skip
+              f"{registers[1]} registers, {spilled[1]} bytes spilled, "
+              f"{frame[1]} of local memory")  # fmt: skip
 
 
 def main() -> None:

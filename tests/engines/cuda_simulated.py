@@ -48,16 +48,22 @@ def prepare(program, **options):
     return CudaEngine(**options).prepare(program).approximation
 
 
-def count_events(thresholds, word):
-    """Return the result of the device function for one word."""
+def count_events(means, words):
+    """Return the events that words are worth to the source with the last of the means."""
     from numba import cuda
 
-    from boltzspike.engines.cuda.kernel import count_events
+    from boltzspike.engines.cuda.kernel import CELLS, GUIDE_SHIFT, count_events
+    from boltzspike.engines.cuda.runner import poisson_tables
+
+    tables = poisson_tables(np.array([means]))
+    bounds, law = tables["bounds"], tables["law"][0, -1]
 
     @cuda.jit
-    def kernel(thresholds, word, found):
-        found[0] = count_events(thresholds, 0, len(thresholds), word)
+    def kernel(words, guide, bounds, none, found):
+        for i in range(len(words)):
+            at = guide[law * CELLS + (words[i] >> np.uint32(GUIDE_SHIFT))]
+            found[i] = count_events(bounds, at, words[i]) - none[law]
 
-    found = np.zeros(1, dtype=np.int64)
-    kernel[1, 1](thresholds, word, found)
-    return int(found[0])
+    found = np.zeros(len(words), dtype=np.int64)
+    kernel[1, 1](words, tables["guide"], bounds, tables["none"], found)
+    return found.tolist()
