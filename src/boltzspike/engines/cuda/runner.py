@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
-from numba.cuda.core.errors import NumbaPerformanceWarning
 
 from boltzspike import streams
 from boltzspike.engines.cuda.engine import find_device
@@ -265,7 +264,7 @@ class CudaRunner:
     def _launch(kernel: Any, grid: Any, block: Any, *arguments: Any) -> None:
         with warnings.catch_warnings():
             # that few chains leave much of a GPU idle
-            warnings.simplefilter("ignore", NumbaPerformanceWarning)
+            warnings.filterwarnings("ignore", ".*will likely result in GPU under-utilization")
             kernel[grid, block](*arguments)
 
     def _draws(self, output: Output, record: Record, left: Record, first: int, stop: int) -> PackedStates | None:
