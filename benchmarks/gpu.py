@@ -107,7 +107,7 @@ def machine_code(function: Any, signature: tuple[Any, ...], registers: int) -> t
     """Return the machine code of a kernel, and what ptxas says of it."""
     from numba import cuda
 
-    ptx, _ = cuda.compile_ptx(function, signature, cc=CAPABILITY)
+    ptx, _ = cuda.compile_ptx(function, signature, cc=CAPABILITY, fastmath=True)
     ptxas = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "bin" / "ptxas"
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"

@@ -204,6 +204,7 @@ def chain_kernel(
     a_thread = -(-units // threads)
     calls = -(-sources // streams.SOURCES_PER_CALL)
     words, state_bytes, slots, inputs = -(-units // WORD), -(-units // 8), delay + 1, max(sources, 1)
+    words_a_thread, bytes_a_thread = -(-words // threads), -(-state_bytes // threads)
     per_target = renewing and not alike
     assert keeps <= KEEPS
     keep_states, keep_voltages, keep_spikes, count_on, count_joint = (
@@ -272,8 +273,10 @@ def chain_kernel(
         on_steps = cuda.local.array(a_thread, numba.int32)
         refractory = cuda.local.array(a_thread, numba.int32)
         held = cuda.local.array((a_thread, HELD), real)
-        source_weight = cuda.local.array((a_thread, inputs), real)
-        law = cuda.local.array((a_thread, inputs), numba.uint32)
+        exciting = cuda.local.array((a_thread, inputs), real)
+        inhibiting = cuda.local.array((a_thread, inputs), real)
+        guide_at = cuda.local.array((a_thread, inputs), numba.uint64)
+        none_at = cuda.local.array((a_thread, inputs), numba.int32)
         for i in range(a_thread):
             k = u32(x + i * threads)
             if k < mine:
@@ -287,13 +290,18 @@ def chain_kernel(
                 for row in range(HELD):
                     held[i, row] = parameter(parameters, row, k)
                 for s in range(sources):
-                    source_weight[i, s] = tables.source_weights[k, s]
-                    law[i, s] = tables.law[k, s]
+                    w, law = tables.source_weights[k, s], u32(tables.law[k, s])
+                    exciting[i, s] = w if w > 0 else real(0)
+                    inhibiting[i, s] = -w if w < 0 else real(0)
+                    guide_at[i, s] = u64(u64(law) * u64(CELLS))
+                    none_at[i, s] = tables.none[law]
         if alive:
-            for w in range(x, words, threads):
-                for at_phase in range(2):
-                    spiking[u32(at_phase), team, u32(w)] = 0
-                    on_bits[u32(at_phase), team, u32(w)] = 0
+            for i in range(words_a_thread):
+                w = u32(x + i * threads)
+                if w < words:
+                    for at_phase in range(2):
+                        spiking[u32(at_phase), team, w] = 0
+                        on_bits[u32(at_phase), team, w] = 0
             if x == 0:
                 for at_phase in range(2):
                     fired[u32(at_phase), team] = 0
@@ -333,15 +341,11 @@ def chain_kernel(
                         drawn = philox4x32(low, block, np.uint64(k), np.uint64(chain), seed_low, seed_high)
                         for b in range(min(streams.SOURCES_PER_CALL, sources - streams.SOURCES_PER_CALL * call)):
                             s = streams.SOURCES_PER_CALL * call + b
-                            word = u32(drawn[b])
-                            at_law = u32(law[i, s] * u32(CELLS) + u32(word >> u32(GUIDE_SHIFT)))
-                            at = count_events(tables.bounds, u32(tables.guide[at_law]), word)
-                            w = source_weight[i, s]
-                            amount = real(i32(at - tables.none[law[i, s]])) * w
-                            if w >= 0:
-                                exc += amount
-                            else:
-                                inh -= amount
+                            at = u32(tables.guide[u64(guide_at[i, s] + (drawn[b] >> u64(GUIDE_SHIFT)))])
+                            at = count_events(tables.bounds, at, u32(drawn[b]))
+                            events = real(i32(at - none_at[i, s]))
+                            exc += events * exciting[i, s]
+                            inh += events * inhibiting[i, s]
                     if sparse:
                         if due > 0:
                             exc += arriving[chain, 0, k]
@@ -349,8 +353,10 @@ def chain_kernel(
                             arriving[chain, 0, k] = 0
                             arriving[chain, 1, k] = 0
                     else:
-                        for entry in range(due):
+                        entry = i32(0)
+                        while entry < due:
                             place = entry_of(chain, slot, entry)
+                            entry = i32(entry + 1)
                             source = u32(dynamics.sources[place])
                             w = tables.weights[u64(u64(source) * u64(units) + u64(k))]
                             kind = u32(0) if w > 0 else u32(1)
@@ -400,10 +406,12 @@ def chain_kernel(
                     if count_joint and on and output.place[k] >= 0:
                         cuda.atomic.or_(joint_state, (phase, team), i32(1 << output.place[k]))
             if alive:
-                for w in range(x, words, threads):
-                    spiking[following, team, u32(w)] = 0
-                    if keep_states:
-                        on_bits[following, team, u32(w)] = 0
+                for i in range(words_a_thread):
+                    w = u32(x + i * threads)
+                    if w < words:
+                        spiking[following, team, w] = 0
+                        if keep_states:
+                            on_bits[following, team, w] = 0
                 if x == 0:
                     fired[following, team] = 0
                     if count_joint:
@@ -438,9 +446,11 @@ def chain_kernel(
                     if count_joint:
                         cuda.atomic.add(output.joint, (chain, u32(joint_state[phase, team])), 1)
                 if keep_states and until_draw == 0:
-                    for byte in range(x, state_bytes, threads):
-                        word = on_bits[phase, team, u32(byte // 4)]
-                        output.states[chain, draw, u32(byte)] = word >> u32(8 * (byte % 4)) & u32(255)
+                    for i in range(bytes_a_thread):
+                        byte = u32(x + i * threads)
+                        if byte < state_bytes:
+                            word = on_bits[phase, team, u32(byte // 4)]
+                            output.states[chain, draw, byte] = word >> u32(8 * (byte % 4)) & u32(255)
             if keep_states and until_draw == 0:
                 draw = u32(draw + 1)
                 until_draw = i32(output.every)
