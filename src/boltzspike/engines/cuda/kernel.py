@@ -235,7 +235,7 @@ def chain_kernel(
         return parameters[u32(u32(row) * u32(units) + k)]
 
     @cuda.jit(device=True)
-    def place_of(spiking, phase, team, k):
+    def rank_of(spiking, phase, team, k):
         """Return how many units below k spiked."""
         place = cuda.popc(u32(spiking[phase, team, u32(k // WORD)] & u32(bit_of(k) - u32(1))))
         for word in range(k // WORD):
@@ -246,14 +246,14 @@ def chain_kernel(
     def run(start, steps, chains, seed_low, seed_high, tables, dynamics, arriving, output):
         thread = u32(cuda.threadIdx.x)
         if in_warp:
-            lane = u32(thread % WARP)
+            lane = int(thread % WARP)
             team, x = u32(thread // WARP * a_warp + lane // threads), u32(lane % threads)
-            alive = lane < a_warp * threads
+            idle = lane >= a_warp * threads
         else:
             team, x = u32(thread // threads), u32(thread % threads)
-            alive = True
+            idle = False
         chain = u32(cuda.blockIdx.x * teams_of_block + team)
-        alive = alive and chain < chains
+        alive = not idle and chain < chains
         mine = u32(units) if alive else u32(0)
         team = team if alive else u32(0)
         parameters = tables.parameters
@@ -341,9 +341,9 @@ def chain_kernel(
                         drawn = philox4x32(low, block, np.uint64(k), np.uint64(chain), seed_low, seed_high)
                         for b in range(min(streams.SOURCES_PER_CALL, sources - streams.SOURCES_PER_CALL * call)):
                             s = streams.SOURCES_PER_CALL * call + b
-                            at = u32(tables.guide[u64(guide_at[i, s] + (drawn[b] >> u64(GUIDE_SHIFT)))])
-                            at = count_events(tables.bounds, at, u32(drawn[b]))
-                            events = real(i32(at - none_at[i, s]))
+                            begin = u32(tables.guide[u64(guide_at[i, s] + (drawn[b] >> u64(GUIDE_SHIFT)))])
+                            end = count_events(tables.bounds, begin, u32(drawn[b]))
+                            events = real(i32(end - none_at[i, s]))
                             exc += events * exciting[i, s]
                             inh += events * inhibiting[i, s]
                     if sparse:
@@ -353,10 +353,10 @@ def chain_kernel(
                             arriving[chain, 0, k] = 0
                             arriving[chain, 1, k] = 0
                     else:
-                        entry = i32(0)
-                        while entry < due:
-                            place = entry_of(chain, slot, entry)
-                            entry = i32(entry + 1)
+                        listed = i32(0)
+                        while listed < due:
+                            place = entry_of(chain, slot, listed)
+                            listed = i32(listed + 1)
                             source = u32(dynamics.sources[place])
                             w = tables.weights[u64(u64(source) * u64(units) + u64(k))]
                             kind = u32(0) if w > 0 else u32(1)
@@ -425,20 +425,20 @@ def chain_kernel(
                     for i in range(a_thread):
                         k = u32(x + i * threads)
                         if k < mine and last_spike[i] == now:
-                            entry = place_of(spiking, phase, team, k)
-                            place = entry_of(chain, slot, entry)
+                            rank = rank_of(spiking, phase, team, k)
+                            place = entry_of(chain, slot, rank)
                             dynamics.sources[place] = k
-                            for kind in range(2):
+                            for side in range(2):
                                 carried = real(1)
                                 if per_target:
                                     carried = real(interval[i])
                                 elif renewing:
-                                    rate = parameter(parameters, RATE_EXC + kind, k)
+                                    rate = parameter(parameters, RATE_EXC + side, k)
                                     carried = -math.expm1(-real(interval[i]) * rate)
-                                dynamics.carried[u64(u64(2) * place + u64(kind))] = carried
+                                dynamics.carried[u64(u64(2) * place + u64(side))] = carried
                             if keep_spikes:
-                                output.spike_step[chain, kept + entry] = step
-                                output.spike_unit[chain, kept + entry] = k
+                                output.spike_step[chain, kept + rank] = step
+                                output.spike_unit[chain, kept + rank] = k
                 if keep_spikes:
                     kept += count
                 if x == 0:
