@@ -219,7 +219,8 @@ def count() -> None:
         "N = 1000, sparse": {"units": 1000, "sparse": True},
     }.items():
         constants: dict[str, Any] = {
-            "units": 5, "delay": 1, "conductance": True, "renewing": True, "alike": True, "sparse": False,
+            "units": 5, "delay": 1, "conductance": True, "renewing": True, "alike": True, "kinds": 1,
+            "sparse": False,
             "clamped": False, "sources": 2, "dtype": np.dtype(np.float32), "registers": REGISTERS,
             "keeps": frozenset({"states", "on"}),
         } | changes  # fmt: skip

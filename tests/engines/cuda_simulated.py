@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import numpy as np
 import pytest
+from numba.cuda.simulator import kernelapi
+from numba.np import numpy_support
 
 from boltzspike.engines.cuda.engine import CudaEngine
 
 # a thread of a block is a thread here, and a barrier waits until each has had its turn: for 5 ms, if left alone
 sys.setswitchinterval(2e-5)
+
+
+_allocating = threading.Lock()
+
+
+def _shared_array(self, shape, dtype, alignment=None):
+    """As the simulator does, but threads that come at once get the same array: it lets each make its own."""
+    caller = sys._getframe(1)
+    at = caller.f_code, caller.f_lineno
+    with _allocating:
+        if at not in self._allocations:
+            self._allocations[at] = np.zeros(shape, numpy_support.as_dtype(dtype))
+        return self._allocations[at]
+
+
+kernelapi.FakeCUDAShared.array = _shared_array
 
 
 def run(program, parts, record, *, chains=2, seed=2**40 + 3, dtype="float64", initial=None, limits=None):

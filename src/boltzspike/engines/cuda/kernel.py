@@ -127,7 +127,7 @@ class Dynamics(NamedTuple):
     sources: Array
     """int32 (chains, slots, units): the units of those spikes, in their order."""
     carried: Array
-    """Real (chains, slots, units, 2): what each carries to excitatory and inhibitory synapses."""
+    """Real (chains, slots, units, kinds): what each carries to excitatory and inhibitory synapses, or to both."""
 
 
 class Output(NamedTuple):
@@ -175,6 +175,7 @@ def chain_kernel(
     conductance: bool,
     renewing: bool,
     alike: bool,
+    kinds: int,
     sparse: bool,
     clamped: bool,
     sources: int,
@@ -190,6 +191,8 @@ def chain_kernel(
         Steps.
     alike
         All units share tau_syn: what a spike carries is then the same for all its targets.
+    kinds
+        1: excitatory and inhibitory synapses carry the same, 2: each its own.
     clamped
         Some units are clamped.
     registers
@@ -226,9 +229,18 @@ def chain_kernel(
         return u64(u64(chain) * u64(slots) + u64(slot))
 
     @cuda.jit(device=True)
-    def entry_of(chain, slot, entry):
-        """Return the place of an entry of a slot."""
-        return u64(slot_of(chain, slot) * u64(units) + u64(entry))
+    def weight_of(source, k):
+        """Return the place of a weight."""
+        if units < 2**16:
+            return u32(u32(source) * u32(units) + k)
+        return u64(u64(source) * u64(units) + u64(k))
+
+    @cuda.jit(device=True)
+    def carried_at(carried, place, w):
+        """Return what a spike carries to a synapse of this weight."""
+        if kinds == 1:
+            return carried[place]
+        return carried[u64(u64(2) * place + (u64(0) if w > 0 else u64(1)))]
 
     @cuda.jit(device=True)
     def parameter(parameters, row, k):
@@ -314,18 +326,19 @@ def chain_kernel(
             step = start + now
             low, high = np.uint64(step & 0xFFFFFFFF), np.uint64(step >> 32)
             due = dynamics.listed[slot_of(chain, slot)] if alive else i32(0)
+            first_entry = u64(slot_of(chain, slot) * u64(units))
             if keep_states:
                 until_draw = i32(until_draw - 1)
 
             if sparse:
                 # one chain a block; no source has two synapses with one target
                 for entry in range(due):
-                    place = entry_of(chain, slot, entry)
+                    place = u64(first_entry + u64(entry))
                     source = u32(dynamics.sources[place])
                     for synapse in range(tables.first[source] + x, tables.first[u32(source + 1)], threads):
                         k, w = u32(tables.targets[u32(synapse)]), tables.weights[u32(synapse)]
                         kind = u32(0) if w > 0 else u32(1)
-                        carried = dynamics.carried[u64(u64(2) * place + u64(kind))]
+                        carried = carried_at(dynamics.carried, place, w)
                         if per_target:
                             carried = -math.expm1(-carried * parameter(parameters, RATE_EXC + kind, k))
                         arriving[chain, kind, k] += abs(w) * carried
@@ -353,20 +366,16 @@ def chain_kernel(
                             arriving[chain, 0, k] = 0
                             arriving[chain, 1, k] = 0
                     else:
-                        listed = i32(0)
+                        place, listed = first_entry, i32(0)
                         while listed < due:
-                            place = entry_of(chain, slot, listed)
-                            listed = i32(listed + 1)
-                            source = u32(dynamics.sources[place])
-                            w = tables.weights[u64(u64(source) * u64(units) + u64(k))]
-                            kind = u32(0) if w > 0 else u32(1)
-                            carried = dynamics.carried[u64(u64(2) * place + u64(kind))]
+                            w = tables.weights[weight_of(dynamics.sources[place], k)]
+                            carried = carried_at(dynamics.carried, place, w)
                             if per_target:
+                                kind = u32(0) if w > 0 else u32(1)
                                 carried = -math.expm1(-carried * parameter(parameters, RATE_EXC + kind, k))
-                            if w > 0:
-                                exc += w * carried
-                            else:
-                                inh -= w * carried
+                            exc += max(w, real(0)) * carried
+                            inh += max(-w, real(0)) * carried
+                            place, listed = u64(place + u64(1)), i32(listed + 1)
 
                     # 2. Membrane
                     free = now - last_spike[i] >= refractory[i]
@@ -426,16 +435,16 @@ def chain_kernel(
                         k = u32(x + i * threads)
                         if k < mine and last_spike[i] == now:
                             rank = rank_of(spiking, phase, team, k)
-                            place = entry_of(chain, slot, rank)
+                            place = u64(first_entry + u64(rank))
                             dynamics.sources[place] = k
-                            for side in range(2):
+                            for side in range(kinds):
                                 carried = real(1)
                                 if per_target:
                                     carried = real(interval[i])
                                 elif renewing:
                                     rate = parameter(parameters, RATE_EXC + side, k)
                                     carried = -math.expm1(-real(interval[i]) * rate)
-                                dynamics.carried[u64(u64(2) * place + u64(side))] = carried
+                                dynamics.carried[u64(u64(kinds) * place + u64(side))] = carried
                             if keep_spikes:
                                 output.spike_step[chain, kept + rank] = step
                                 output.spike_unit[chain, kept + rank] = k

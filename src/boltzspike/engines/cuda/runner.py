@@ -92,6 +92,8 @@ class CudaRunner:
         if sparse:
             self.teams = Teams(self.teams.threads, 1, False)
         self.renewing_alike = p.renewing and bool(np.all(self.rate == self.rate[:, :1]))
+        # only where each spike carries one exp of its own to both, do these differ
+        self.kinds = 2 if self.renewing_alike and np.any(self.rate[0] != self.rate[1]) else 1
         self.kernel = partial(
             chain_kernel,
             units=p.n_units,
@@ -100,6 +102,7 @@ class CudaRunner:
             conductance=p.conductance_based,
             renewing=p.renewing,
             alike=self.renewing_alike,
+            kinds=self.kinds,
             sparse=sparse,
             clamped=bool(np.any(p.clamp != FREE)),
             sources=p.background_rates.shape[1],
@@ -160,12 +163,12 @@ class CudaRunner:
         slots, n = p.delay_steps + 1, p.n_units
         listed = np.zeros((chains, slots), dtype=np.int32)
         sources = np.zeros((chains, slots, n), dtype=np.int32)
-        carried = np.zeros((chains, slots, n, 2), dtype=self.dtype)
+        carried = np.zeros((chains, slots, n, self.kinds), dtype=self.dtype)
         for slot, chain in np.argwhere(begin.under_way.any(axis=2)):
             units = np.flatnonzero(begin.under_way[slot, chain])
-            amount = np.repeat(begin.under_way[slot, chain, units][:, None], 2, axis=1)
+            amount = np.repeat(begin.under_way[slot, chain, units][:, None], self.kinds, axis=1)
             if self.renewing_alike:
-                amount = -np.expm1(-amount * self.rate[:, units].T)
+                amount = -np.expm1(-amount * self.rate[: self.kinds, units].T)
             listed[chain, slot] = len(units)
             sources[chain, slot, : len(units)] = units
             carried[chain, slot, : len(units)] = amount
@@ -271,10 +274,8 @@ class CudaRunner:
         """Return the draws that leave the device."""
         if not left.draws_every:
             return None
-        chosen = at_draws(first, stop, record.draws_every, left.draws_every)
-        return PackedStates(
-            bits=np.ascontiguousarray(output.states.copy_to_host()[:, chosen]), n_units=self.program.n_units
-        )
+        draws = PackedStates(bits=output.states.copy_to_host(), n_units=self.program.n_units)
+        return draws.at(at_draws(first, stop, record.draws_every, left.draws_every))
 
     def _spikes(self, output: Output, before: Array, first: int, stop: int) -> Spikes:
         kept = output.kept.copy_to_host()
