@@ -40,8 +40,8 @@ THREADS_A_BLOCK = 128
 """That small chains are put together to."""
 MOST_THREADS = 512
 """Of a chain. Units beyond so many share threads."""
-REGISTERS = 64
-"""Of a thread, at most: a multiprocessor has 65,536, and two of the largest blocks should fit one."""
+REGISTERS, REGISTERS_OF_MANY = 64, 40
+"""Of a thread, at most, with one unit and with more: as fewer, more blocks fit a multiprocessor (measured, H200)."""
 JOINT_UNITS_ON_DEVICE = 12
 """Of a joint state counted there: 32 KiB a chain. More are counted here from the spikes."""
 _TILE, PARTS = 16, 1024
@@ -107,7 +107,7 @@ class CudaRunner:
             clamped=bool(np.any(p.clamp != FREE)),
             sources=p.background_rates.shape[1],
             dtype=dtype,
-            registers=REGISTERS,
+            registers=REGISTERS if self.teams.threads == p.n_units else REGISTERS_OF_MANY,
         )
         self.tables = Tables(*map(cuda.to_device, self._tables(decay)))
         self._left_there: tuple[CudaState, Dynamics] | None = None
