@@ -41,7 +41,7 @@ THREADS_A_BLOCK = 128
 MOST_THREADS = 512
 """Of a chain. Units beyond so many share threads."""
 REGISTERS, REGISTERS_OF_MANY = 64, 40
-"""Of a thread, at most, with one unit and with more: as fewer, more blocks fit a multiprocessor (measured, H200)."""
+"""Of a thread, at most, with one unit and with more: with fewer, more blocks fit a multiprocessor (H200)."""
 JOINT_UNITS_ON_DEVICE = 12
 """Of a joint state counted there: 32 KiB a chain. More are counted here from the spikes."""
 _TILE, PARTS = 16, 1024
