@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from boltzspike.compilation.auxiliary import FactorSettings, Fit, by_fit, by_monomials
+from boltzspike.compilation.auxiliary import FactorSettings, Fit, by_monomials
 from boltzspike.compilation.encoding import Encoding, Polynomial, add
+from boltzspike.compilation.fit import by_fit
 from boltzspike.errors import UnsupportedFeature
 from boltzspike.model.description import Array
 

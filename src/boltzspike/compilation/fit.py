@@ -1,0 +1,323 @@
+"""Auxiliary units fitted to a factor: as few as reach a tolerance, with moderate couplings."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.special import expit
+
+from boltzspike.compilation.auxiliary import Auxiliary, FactorSettings, Fit
+from boltzspike.compilation.encoding import Monomial, Polynomial, add
+from boltzspike.model.description import Array
+
+
+def by_fit(factor: FactorSettings, *, tolerance: float, bound: float, exact: Sequence[Auxiliary]) -> Fit:
+    """Return as few auxiliary units as reach the tolerance with couplings within the bound.
+
+    Terms of order <= 2 and auxiliary units are fitted together by Levenberg-Marquardt. It starts from units that
+    are on in the leaves of a decision tree for the factor, each a conjunction of the few units that lead there; in
+    factors with few terms of order >= 3 also from the units found so far and random ones.
+
+    Parameters
+    ----------
+    factor
+        The factor at its valid settings; impossible ones may come out less probable still.
+    tolerance
+        Wanted root mean squared error of the log factor, settings weighted by their share.
+    bound
+        |w| beyond which a coupling costs; twice that in factors with many terms of order >= 3, where weak ones
+        would take very many units. Where no number of units is enough it is doubled, and the search goes on.
+    exact
+        The auxiliary units of ``by_monomials``: of few, also a place to start from.
+    """
+    units = factor.units
+    few = len(exact) <= _FEW
+    problem = _Problem(factor, bound if few else 2 * bound)
+    search = _Search(problem, tolerance)
+    rng = np.random.default_rng(_SEED)
+    most = min(2 * len(exact) + 2 if few else len(factor.z) - 1, _MOST)
+    while search.left > tolerance and problem.bound <= _LARGEST_BOUND:
+        rows = np.zeros((0, len(units) + 1))
+        for number, leaves in _trees(problem, 1 if few else _FEW, most, beyond=few):
+            guesses = [_conjunctions(leaves, len(units), min(problem.bound, _LEAF_WEIGHT))]
+            if few:
+                more = number - len(rows)
+                guesses += [np.concatenate([rows, _anywhere(len(units), more, rng)]) for _ in range(_STARTS)]
+            rows = search.from_(guesses)
+            if search.left <= tolerance:
+                break
+        else:
+            problem.bound *= 2
+            search.from_([search.rows, *([_embedded(exact, units)] if few else [])])
+    best = search.best
+    pairs = itertools.combinations(units, 2)
+    names: Sequence[Monomial] = [(), *((u,) for u in units), *pairs]
+    terms: Polynomial = {}
+    for column, value in zip(problem.kept, best):
+        add(terms, {tuple(sorted(names[column])): float(value)})
+    auxiliaries = tuple(Auxiliary(units=units, weights=row[:-1].copy(), bias=float(row[-1])) for row in search.rows)
+    return Fit(terms=terms, auxiliaries=auxiliaries, residual=search.left)
+
+
+class _Search:
+    """The best fit so far."""
+
+    def __init__(self, problem: _Problem, tolerance: float) -> None:
+        self.problem, self.tolerance = problem, tolerance
+        self.best = problem.with_low_orders(np.zeros((1, 0)))[0]
+        self.left = float(problem.error(self.best[None])[0])
+
+    @property
+    def rows(self) -> Array:
+        """Weights and biases of the best fit's auxiliaries, shape (auxiliaries, units + 1)."""
+        return self.problem.rows(self.best[None])[0]
+
+    def from_(self, guesses: Sequence[Array]) -> Array:
+        """Return the auxiliaries of the best fit found from these, shapes (auxiliaries, units + 1)."""
+        found = []
+        for _, same in itertools.groupby(guesses, key=len):
+            starts = self.problem.with_low_orders(np.stack([guess.ravel() for guess in same]))
+            found += list(_levenberg_marquardt(self.problem, starts, self.tolerance))
+        errors = [float(self.problem.error(x[None])[0]) for x in found]
+        good = [x for x, error in zip(found, errors) if error <= self.tolerance]
+        # of several good ones the weakest couplings: they translate best
+        x = min(good, key=self.problem.strength) if good else found[int(np.argmin(errors))]
+        if (error := float(self.problem.error(x[None])[0])) < self.left:
+            self.best, self.left = x, error
+        return self.problem.rows(x[None])[0]
+
+
+Leaf = tuple[dict[int, int], float]
+"""The units that lead to a leaf of a decision tree and their states, and the mean log factor there."""
+
+
+def _trees(problem: _Problem, first: int, most: int, *, beyond: bool) -> Iterator[tuple[int, list[Leaf]]]:
+    """Return decision trees for the factor, grown best first, (number of leaves less one, leaves).
+
+    Half as many more each time, to the end, or ``beyond``. A split is as good as it lowers the weighted variance.
+    """
+    z, weight = problem.settings[:, :-1].astype(bool), problem.weight**2
+    order = itertools.count()
+
+    def leaf(at: Array, path: dict[int, int]) -> tuple[float, int, int | None, Array, Leaf]:
+        share, value = weight[at], problem.goal[at]
+        total = share.sum()
+        mean = float(share @ value / total)
+        variance = float(share @ (value - mean) ** 2)
+        on = z[at].T * share
+        of_on, of_off = on.sum(axis=1), total - on.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shift = on @ (value - mean)
+            gain = np.where((z[at].any(axis=0)) & (~z[at].all(axis=0)), shift**2 / of_on + shift**2 / of_off, -1.0)
+        best = int(np.argmax(gain))
+        if gain[best] < 0 or np.ptp(value) < _SAME:
+            return 0.0, next(order), None, at, (path, mean)
+        # a split that gains nothing by itself may be half of one that does
+        return -max(float(gain[best]), _HALF * variance), next(order), best, at, (path, mean)
+
+    heap = [leaf(np.arange(len(z)), {})]
+    number = first
+    while True:
+        while len(heap) <= number and heap[0][2] is not None:
+            _, _, unit, at, (path, _) = heapq.heappop(heap)
+            for state in (0, 1):
+                heapq.heappush(heap, leaf(at[z[at, unit] == state], {**path, unit: state}))
+        yield min(number, most), [entry[-1] for entry in heap]
+        if number >= most or (heap[0][2] is None and not beyond):
+            return
+        number = min(number + max(1, number // 2), most)
+
+
+def _conjunctions(leaves: Sequence[Leaf], n: int, strength: float) -> Array:
+    """Return a unit for each leaf but the least that is on there alone, rows of weights and bias."""
+    least = min(value for _, value in leaves)
+    rows = []
+    for path, value in leaves:
+        if (above := value - least) < _SAME:
+            continue
+        row = np.zeros(n + 1)
+        for unit, state in path.items():
+            row[unit] = strength if state else -strength
+        # softplus(drive) = what is above the least
+        row[-1] = above + np.log(-np.expm1(-above)) - strength * sum(path.values())
+        rows.append(row)
+    return np.array(rows).reshape(-1, n + 1)
+
+
+def _anywhere(n: int, number: int, rng: np.random.Generator) -> Array:
+    """Return random conjunctions, rows of weights and bias."""
+    signs = rng.choice([-1.0, 1.0], (number, n)) * rng.uniform(1.0, 3.0, (number, n))
+    bias = -np.maximum(signs, 0).sum(axis=1) + rng.uniform(-1.0, 2.0, number)
+    return np.concatenate([signs, bias[:, None]], axis=1)
+
+
+
+
+
+def _embedded(auxiliaries: Sequence[Auxiliary], units: Monomial) -> Array:
+    """Return auxiliaries as rows of weights to all of ``units`` and the bias."""
+    rows = np.zeros((len(auxiliaries), len(units) + 1))
+    for row, a in zip(rows, auxiliaries):
+        row[[units.index(u) for u in a.units]] = a.weights
+        row[-1] = a.bias
+    return rows
+
+
+class _Problem:
+    """Weighted least squares: x holds the terms of order <= 2, then a row (weights, bias) for each auxiliary.
+
+    Points come as a batch, x of shape (starts, parameters).
+    """
+
+    def __init__(self, factor: FactorSettings, bound: float) -> None:
+        z, n = factor.z, factor.z.shape[1]
+        weight = np.sqrt(np.maximum(factor.share, _LEAST_WEIGHT))
+        self.weight = weight / np.sqrt(np.sum(weight**2))
+        self.goal, self.bound = factor.log_factor, bound
+        self.impossible = ~factor.possible
+        pairs = [z[:, i] * z[:, j] for i, j in itertools.combinations(range(n), 2)]
+        low = np.column_stack([np.ones(len(z)), z, *pairs])
+        # columns that no valid setting turns on (two states of one variable at once) have no say
+        self.kept = np.flatnonzero(low.any(axis=0))
+        self.low = low[:, self.kept]
+        self.n_low = len(self.kept)
+        self.settings = np.column_stack([z, np.ones(len(z))])
+        self.of_pair = self.kept > n
+
+    def rows(self, x: Array) -> Array:
+        """Return weights and biases of the auxiliaries, shape (starts, auxiliaries, units + 1)."""
+        return x[:, self.n_low :].reshape(len(x), -1, self.settings.shape[1])
+
+    def excess(self, x: Array) -> Array:
+        """Return by how much each coupling is beyond the bound; terms of order <= 1 and biases are never."""
+        excess = np.maximum(np.abs(x) - self.bound, 0.0)
+        excess[:, : self.n_low] *= self.of_pair
+        excess[:, self.n_low + self.settings.shape[1] - 1 :: self.settings.shape[1]] = 0.0
+        return excess
+
+    def drives(self, x: Array) -> Array:
+        """Return the auxiliaries' inputs, shape (starts, K, auxiliaries)."""
+        return self.settings @ self.rows(x).transpose(0, 2, 1)
+
+    def value(self, x: Array, drives: Array) -> Array:
+        """Return the log factor that they make, shape (starts, K)."""
+        return x[:, : self.n_low] @ self.low.T + _softplus(drives).sum(axis=2)
+
+    def misfit(self, x: Array, drives: Array) -> Array:
+        """Return the weighted errors, shape (starts, K); an impossible setting that is too improbable has none."""
+        errors = self.weight * (self.value(x, drives) - self.goal)
+        return np.where(self.impossible, np.maximum(errors, 0.0), errors)
+
+    def error(self, x: Array) -> Array:
+        """Return the weighted root mean squared errors, shape (starts,)."""
+        return np.sqrt(np.sum(self.misfit(x, self.drives(x)) ** 2, axis=1))
+
+    def strength(self, x: Array) -> float:
+        """Return the sum of squared couplings of one point."""
+        rows = self.rows(x[None])[0]
+        return float(np.sum(x[: self.n_low][self.of_pair] ** 2) + np.sum(rows[:, :-1] ** 2))
+
+    def cost(self, x: Array) -> Array:
+        """Return the sums of squares, soft bound and ridge included, shape (starts,)."""
+        return np.asarray(self._cost(x, self.misfit(x, self.drives(x)), self.excess(x)))
+
+    def _cost(self, x: Array, errors: Array, excess: Array) -> Array:
+        squares = lambda values: np.einsum("sk,sk->s", values, values)
+        return squares(errors) + _BOUND_COST**2 * squares(excess) + _RIDGE**2 * squares(x[:, self.n_low :])
+
+    def linearised(self, x: Array) -> tuple[Array, Array, Array]:
+        """Return J (starts, K, parameters), what bound and ridge add to J^T J's diagonal, and half the gradient."""
+        drives, starts = self.drives(x), len(x)
+        inner = (expit(drives)[..., None] * self.settings[:, None, :]).reshape(starts, len(self.settings), -1)
+        errors, excess = self.misfit(x, drives), self.excess(x)
+        columns = np.concatenate([np.broadcast_to(self.low, (starts, *self.low.shape)), inner], axis=2)
+        columns *= np.where(self.impossible & (errors == 0), 0.0, self.weight)[..., None]
+        diagonal = _BOUND_COST**2 * (excess > 0)
+        diagonal[:, self.n_low :] += _RIDGE**2
+        gradient = (errors[:, None, :] @ columns)[:, 0] + _BOUND_COST**2 * excess * np.sign(x)
+        gradient[:, self.n_low :] += _RIDGE**2 * x[:, self.n_low :]
+        return columns, diagonal, gradient
+
+    def with_low_orders(self, rows: Array) -> Array:
+        """Return x for given auxiliaries, the terms of order <= 2 at their best (impossible settings as given)."""
+        x = np.concatenate([np.zeros((len(rows), self.n_low)), rows], axis=1)
+        rest = self.goal - _softplus(self.drives(x)).sum(axis=2)
+        low, rest = self.low * self.weight[:, None], self.weight * rest
+        x[:, : self.n_low] = np.linalg.lstsq(low, rest.T, rcond=1e-10)[0].T
+        return x
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _levenberg_marquardt(problem: _Problem, starts: Array, tolerance: float) -> Array:
+    """Return local minima, or the first points within the tolerance, (starts, parameters) from as many starts.
+
+    SciPy's least_squares takes several times as long at this size. The damping follows the gain: H. B. Nielsen,
+    Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
+    """
+    found, at = starts.copy(), np.arange(len(starts))
+    x, cost = starts, problem.cost(starts)
+    damping, growth = np.full(len(x), 1e-2), np.full(len(x), 2.0)
+    for _ in range(_MAX_STEPS):
+        columns, diagonal, gradient = problem.linearised(x)
+        damped = damping[:, None] * (np.einsum("skp,skp->sp", columns, columns) + diagonal + 1e-9)
+        step_of = _few_settings if columns.shape[1] < columns.shape[2] else _few_parameters
+        step = step_of(columns, diagonal + damped, gradient)
+        tried = x - step
+        tried_cost = problem.cost(tried)
+        gained = cost - tried_cost
+        promised = np.sum(step * (gradient + damped * step), axis=1)
+        better = gained > 0
+        damping *= np.where(better, np.maximum(1 / 3, 1 - (2 * gained / promised - 1) ** 3), growth)
+        growth = np.where(better, 2.0, 2 * growth)
+        # a short step gains little anywhere
+        done = np.where(better, (gained < _LEAST_GAIN * cost) & (damping < 1), growth > _MOST_GROWTH)
+        x, cost = np.where(better[:, None], tried, x), np.where(better, tried_cost, cost)
+        done |= better & (problem.error(x) < tolerance)
+        found[at] = x
+        left = ~done
+        if not left.any():
+            break
+        x, cost, damping, growth, at = x[left], cost[left], damping[left], growth[left], at[left]
+    return found
+
+
+def _few_parameters(columns: Array, diagonal: Array, gradient: Array) -> Array:
+    """Return ``(J^T J + diag)^-1 gradient`` of each start."""
+    normal = columns.transpose(0, 2, 1) @ columns
+    every = np.arange(normal.shape[1])
+    normal[:, every, every] += diagonal
+    return np.asarray(np.linalg.solve(normal, gradient[..., None])[..., 0])
+
+
+def _few_settings(columns: Array, diagonal: Array, gradient: Array) -> Array:
+    """Return the same by Woodbury's identity: the system solved is as large as there are settings."""
+    scaled = columns / diagonal[:, None, :]
+    inner = scaled @ columns.transpose(0, 2, 1)
+    every = np.arange(inner.shape[1])
+    inner[:, every, every] += 1.0
+    direct = gradient / diagonal
+    solved = np.linalg.solve(inner, columns @ direct[..., None])
+    return np.asarray(direct - (solved.transpose(0, 2, 1) @ scaled)[:, 0])
+
+
+_LEAST_WEIGHT = 1e-3
+"""Of a setting's squared error, relative to the most probable setting: a factor elsewhere may favour it."""
+_BOUND_COST = 0.03
+_RIDGE = 1e-5
+_SEED = 1
+_FEW = 5
+_STARTS = 5
+_MOST = 256
+_LEAF_WEIGHT = 4.0
+_SAME = 1e-9
+_HALF = 1e-3
+_MAX_STEPS = 200
+_MOST_GROWTH = 2.0**8
+_LEAST_GAIN = 1e-4
+_LARGEST_BOUND = 30.0
