@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
@@ -31,7 +32,7 @@ def by_fit(factor: FactorSettings, *, tolerance: float, bound: float, exact: Seq
         |w| beyond which a coupling costs; twice that in factors with many terms of order >= 3, where weak ones
         would take very many units. Where no number of units is enough it is doubled, and the search goes on.
     exact
-        The auxiliary units of ``by_monomials``: of few, also a place to start from.
+        The terms of order >= 3 by ``by_monomials``: where there are few, also a place to start from.
     """
     units = factor.units
     few = len(exact) <= _FEW
@@ -41,7 +42,7 @@ def by_fit(factor: FactorSettings, *, tolerance: float, bound: float, exact: Seq
     most = min(2 * len(exact) + 2 if few else len(factor.z) - 1, _MOST)
     while search.left > tolerance and problem.bound <= _LARGEST_BOUND:
         rows = np.zeros((0, len(units) + 1))
-        for number, leaves in _trees(problem, 1 if few else _FEW, most, beyond=few):
+        for number, leaves in _trees(problem, 1 if few else _FEWEST, most, beyond=few):
             guesses = [_conjunctions(leaves, len(units), min(problem.bound, _LEAF_WEIGHT))]
             if few:
                 more = number - len(rows)
@@ -68,7 +69,7 @@ class _Search:
     def __init__(self, problem: _Problem, tolerance: float) -> None:
         self.problem, self.tolerance = problem, tolerance
         self.best = problem.with_low_orders(np.zeros((1, 0)))[0]
-        self.left = float(problem.error(self.best[None])[0])
+        self.left = problem.error(self.best)
 
     @property
     def rows(self) -> Array:
@@ -81,11 +82,11 @@ class _Search:
         for _, same in itertools.groupby(guesses, key=len):
             starts = self.problem.with_low_orders(np.stack([guess.ravel() for guess in same]))
             found += list(_levenberg_marquardt(self.problem, starts, self.tolerance))
-        errors = [float(self.problem.error(x[None])[0]) for x in found]
+        errors = [self.problem.error(x) for x in found]
         good = [x for x, error in zip(found, errors) if error <= self.tolerance]
         # of several good ones the weakest couplings: they translate best
         x = min(good, key=self.problem.strength) if good else found[int(np.argmin(errors))]
-        if (error := float(self.problem.error(x[None])[0])) < self.left:
+        if (error := self.problem.error(x)) < self.left:
             self.best, self.left = x, error
         return self.problem.rows(x[None])[0]
 
@@ -166,6 +167,37 @@ def _embedded(auxiliaries: Sequence[Auxiliary], units: Monomial) -> Array:
     return rows
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Point:
+    """A batch of parameters and what follows from them."""
+
+    x: Array
+    """Shape (starts, parameters)."""
+    drives: Array
+    """Of the auxiliaries, (starts, K, auxiliaries)."""
+    errors: Array
+    """Weighted errors of the log factor, (starts, K)."""
+    excess: Array
+    """By how much each coupling is beyond the bound, (starts, parameters)."""
+    error: Array
+    """Weighted root mean squared error, (starts,)."""
+    cost: Array
+    """Sum of squares, soft bound and ridge included, (starts,)."""
+
+    def of(self, which: Array) -> _Point:
+        """Return some of the batch."""
+        return _Point(**{name: getattr(self, name)[which] for name in self.__slots__})
+
+    def replaced(self, other: _Point, which: Array) -> _Point:
+        """Return the batch with some taken from another."""
+        chosen = {}
+        for name in self.__slots__:
+            mine = getattr(self, name)
+            at = which.reshape(-1, *[1] * (mine.ndim - 1))
+            chosen[name] = np.where(at, getattr(other, name), mine)
+        return _Point(**chosen)
+
+
 class _Problem:
     """Weighted least squares: x holds the terms of order <= 2, then a row (weights, bias) for each auxiliary.
 
@@ -186,59 +218,58 @@ class _Problem:
         self.n_low = len(self.kept)
         self.settings = np.column_stack([z, np.ones(len(z))])
         self.of_pair = self.kept > n
+        self._couplings: dict[int, Array] = {}
 
     def rows(self, x: Array) -> Array:
         """Return weights and biases of the auxiliaries, shape (starts, auxiliaries, units + 1)."""
         return x[:, self.n_low :].reshape(len(x), -1, self.settings.shape[1])
 
-    def excess(self, x: Array) -> Array:
-        """Return by how much each coupling is beyond the bound; terms of order <= 1 and biases are never."""
-        excess = np.maximum(np.abs(x) - self.bound, 0.0)
-        excess[:, : self.n_low] *= self.of_pair
-        excess[:, self.n_low + self.settings.shape[1] - 1 :: self.settings.shape[1]] = 0.0
-        return excess
-
     def drives(self, x: Array) -> Array:
         """Return the auxiliaries' inputs, shape (starts, K, auxiliaries)."""
         return self.settings @ self.rows(x).transpose(0, 2, 1)
 
-    def value(self, x: Array, drives: Array) -> Array:
-        """Return the log factor that they make, shape (starts, K)."""
-        return x[:, : self.n_low] @ self.low.T + _softplus(drives).sum(axis=2)
+    def at(self, x: Array) -> _Point:
+        """Return errors and costs there."""
+        drives = self.drives(x)
+        errors = self.weight * (x[:, : self.n_low] @ self.low.T + _softplus(drives).sum(axis=2) - self.goal)
+        # an impossible setting that is too improbable has no error
+        np.maximum(errors, 0.0, out=errors, where=self.impossible)
+        excess = np.maximum(np.abs(x) - self.bound, 0.0) * self._bounded(x.shape[1])
+        squares = lambda values: np.einsum("sk,sk->s", values, values)
+        misfit = squares(errors)
+        cost = misfit + _BOUND_COST**2 * squares(excess) + _RIDGE**2 * squares(x[:, self.n_low :])
+        return _Point(x=x, drives=drives, errors=errors, excess=excess, error=np.sqrt(misfit), cost=cost)
 
-    def misfit(self, x: Array, drives: Array) -> Array:
-        """Return the weighted errors, shape (starts, K); an impossible setting that is too improbable has none."""
-        errors = self.weight * (self.value(x, drives) - self.goal)
-        return np.where(self.impossible, np.maximum(errors, 0.0), errors)
-
-    def error(self, x: Array) -> Array:
-        """Return the weighted root mean squared errors, shape (starts,)."""
-        return np.sqrt(np.sum(self.misfit(x, self.drives(x)) ** 2, axis=1))
+    def error(self, x: Array) -> float:
+        """Return the weighted root mean squared error of one point."""
+        return float(self.at(x[None]).error[0])
 
     def strength(self, x: Array) -> float:
         """Return the sum of squared couplings of one point."""
-        rows = self.rows(x[None])[0]
-        return float(np.sum(x[: self.n_low][self.of_pair] ** 2) + np.sum(rows[:, :-1] ** 2))
+        return float(np.sum(x[self._bounded(len(x))] ** 2))
 
-    def cost(self, x: Array) -> Array:
-        """Return the sums of squares, soft bound and ridge included, shape (starts,)."""
-        return np.asarray(self._cost(x, self.misfit(x, self.drives(x)), self.excess(x)))
+    def _bounded(self, size: int) -> Array:
+        """Tell couplings from terms of order <= 1 and biases, which are never bounded."""
+        width = self.settings.shape[1]
+        if size not in self._couplings:
+            in_row = np.arange(width) < width - 1
+            self._couplings[size] = np.concatenate([self.of_pair, np.tile(in_row, (size - self.n_low) // width)])
+        return self._couplings[size]
 
-    def _cost(self, x: Array, errors: Array, excess: Array) -> Array:
-        squares = lambda values: np.einsum("sk,sk->s", values, values)
-        return squares(errors) + _BOUND_COST**2 * squares(excess) + _RIDGE**2 * squares(x[:, self.n_low :])
-
-    def linearised(self, x: Array) -> tuple[Array, Array, Array]:
+    def linearised(self, point: _Point) -> tuple[Array, Array, Array]:
         """Return J (starts, K, parameters), what bound and ridge add to J^T J's diagonal, and half the gradient."""
-        drives, starts = self.drives(x), len(x)
-        inner = (expit(drives)[..., None] * self.settings[:, None, :]).reshape(starts, len(self.settings), -1)
-        errors, excess = self.misfit(x, drives), self.excess(x)
-        columns = np.concatenate([np.broadcast_to(self.low, (starts, *self.low.shape)), inner], axis=2)
-        columns *= np.where(self.impossible & (errors == 0), 0.0, self.weight)[..., None]
+        starts, errors, excess = len(point.x), point.errors, point.excess
+        columns = np.empty((starts, len(self.settings), point.x.shape[1]))
+        weight = np.where(self.impossible & (errors == 0), 0.0, self.weight)[..., None]
+        columns[..., : self.n_low] = self.low * weight
+        slope = expit(point.drives) * weight
+        width = self.settings.shape[1]
+        inner = columns[..., self.n_low :].reshape(starts, len(self.settings), -1, width)
+        np.multiply(slope[..., None], self.settings[:, None, :], out=inner)
         diagonal = _BOUND_COST**2 * (excess > 0)
         diagonal[:, self.n_low :] += _RIDGE**2
-        gradient = (errors[:, None, :] @ columns)[:, 0] + _BOUND_COST**2 * excess * np.sign(x)
-        gradient[:, self.n_low :] += _RIDGE**2 * x[:, self.n_low :]
+        gradient = (errors[:, None, :] @ columns)[:, 0] + _BOUND_COST**2 * excess * np.sign(point.x)
+        gradient[:, self.n_low :] += _RIDGE**2 * point.x[:, self.n_low :]
         return columns, diagonal, gradient
 
     def with_low_orders(self, rows: Array) -> Array:
@@ -260,30 +291,31 @@ def _levenberg_marquardt(problem: _Problem, starts: Array, tolerance: float) -> 
     SciPy's least_squares takes several times as long at this size. The damping follows the gain: H. B. Nielsen,
     Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
     """
-    found, at = starts.copy(), np.arange(len(starts))
-    x, cost = starts, problem.cost(starts)
-    damping, growth = np.full(len(x), 1e-2), np.full(len(x), 2.0)
+    found, place = starts.copy(), np.arange(len(starts))
+    here = problem.at(starts)
+    damping, growth = np.full(len(starts), 1e-2), np.full(len(starts), 2.0)
     for _ in range(_MAX_STEPS):
-        columns, diagonal, gradient = problem.linearised(x)
+        columns, diagonal, gradient = problem.linearised(here)
         damped = damping[:, None] * (np.einsum("skp,skp->sp", columns, columns) + diagonal + 1e-9)
         step_of = _few_settings if columns.shape[1] < columns.shape[2] else _few_parameters
         step = step_of(columns, diagonal + damped, gradient)
-        tried = x - step
-        tried_cost = problem.cost(tried)
-        gained = cost - tried_cost
-        promised = np.sum(step * (gradient + damped * step), axis=1)
+        tried = problem.at(here.x - step)
+        gained = here.cost - tried.cost
+        promised = np.einsum("sp,sp->s", step, gradient + damped * step)
         better = gained > 0
-        damping *= np.where(better, np.maximum(1 / 3, 1 - (2 * gained / promised - 1) ** 3), growth)
-        growth = np.where(better, 2.0, 2 * growth)
         # a short step gains little anywhere
-        done = np.where(better, (gained < _LEAST_GAIN * cost) & (damping < 1), growth > _MOST_GROWTH)
-        x, cost = np.where(better[:, None], tried, x), np.where(better, tried_cost, cost)
-        done |= better & (problem.error(x) < tolerance)
-        found[at] = x
-        left = ~done
-        if not left.any():
-            break
-        x, cost, damping, growth, at = x[left], cost[left], damping[left], growth[left], at[left]
+        done = np.where(better, (gained < _LEAST_GAIN * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH)
+        done |= better & (tried.error < tolerance)
+        damping = damping * np.where(better, np.maximum(1 / 3, 1 - (2 * gained / promised - 1) ** 3), growth)
+        growth = np.where(better, 2.0, 2 * growth)
+        here = tried if better.all() else here.replaced(tried, better)
+        if done.any():
+            found[place] = here.x
+            left = ~done
+            if not left.any():
+                return found
+            here, damping, growth, place = here.of(left), damping[left], growth[left], place[left]
+    found[place] = here.x
     return found
 
 
@@ -311,10 +343,11 @@ _LEAST_WEIGHT = 1e-3
 _BOUND_COST = 0.03
 _RIDGE = 1e-5
 _SEED = 1
-_FEW = 5
+_FEW = 1
+_FEWEST = 3
 _STARTS = 5
 _MOST = 256
-_LEAF_WEIGHT = 4.0
+_LEAF_WEIGHT = 2.0
 _SAME = 1e-9
 _HALF = 1e-3
 _MAX_STEPS = 200
