@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from boltzspike.compilation.auxiliary import Auxiliary, FactorSettings, Fit
+from boltzspike.compilation.auxiliary import Auxiliary, FactorSettings, Fit, by_monomials
 from boltzspike.compilation.encoding import Monomial, Polynomial, add
 from boltzspike.model.description import Array
 
 
-def by_fit(factor: FactorSettings, *, tolerance: float, bound: float, exact: Sequence[Auxiliary]) -> Fit:
+def by_fit(factor: FactorSettings, high: Polynomial, *, tolerance: float, bound: float) -> Fit:
     """Return as few auxiliary units as reach the tolerance with couplings within the bound.
 
     Terms of order <= 2 and auxiliary units are fitted together by Levenberg-Marquardt. It starts from units that
@@ -26,69 +26,76 @@ def by_fit(factor: FactorSettings, *, tolerance: float, bound: float, exact: Seq
     ----------
     factor
         The factor at its valid settings; impossible ones may come out less probable still.
+    high
+        Its terms of order >= 3.
     tolerance
         Wanted root mean squared error of the log factor, settings weighted by their share.
     bound
         |w| beyond which a coupling costs; twice that in factors with many terms of order >= 3, where weak ones
         would take very many units. Where no number of units is enough it is doubled, and the search goes on.
-    exact
-        The terms of order >= 3 by ``by_monomials``: where there are few, also a place to start from.
     """
     units = factor.units
-    few = len(exact) <= _FEW
-    problem = _Problem(factor, bound if few else 2 * bound)
-    search = _Search(problem, tolerance)
-    rng = np.random.default_rng(_SEED)
-    most = min(2 * len(exact) + 2 if few else len(factor.z) - 1, _MOST)
-    while search.left > tolerance and problem.bound <= _LARGEST_BOUND:
-        rows = np.zeros((0, len(units) + 1))
-        for number, leaves in _trees(problem, 1 if few else _FEWEST, most, beyond=few):
-            guesses = [_conjunctions(leaves, len(units), min(problem.bound, _LEAF_WEIGHT))]
-            if few:
-                more = number - len(rows)
-                guesses += [np.concatenate([rows, _anywhere(len(units), more, rng)]) for _ in range(_STARTS)]
-            rows = search.from_(guesses)
-            if search.left <= tolerance:
-                break
-        else:
-            problem.bound *= 2
-            search.from_([search.rows, *([_embedded(exact, units)] if few else [])])
-    best = search.best
+    few = len(high) <= _FEW
+    problem = _Problem(factor, tolerance, bound if few else 2 * bound)
+    best = problem.with_low_orders(np.zeros((1, 0)))[0]
+    if problem.error(best) > tolerance:
+        best = _few_units(problem, _embedded(by_monomials(high).auxiliaries, units)) if few else _many_units(problem)
     pairs = itertools.combinations(units, 2)
     names: Sequence[Monomial] = [(), *((u,) for u in units), *pairs]
     terms: Polynomial = {}
     for column, value in zip(problem.kept, best):
         add(terms, {tuple(sorted(names[column])): float(value)})
-    auxiliaries = tuple(Auxiliary(units=units, weights=row[:-1].copy(), bias=float(row[-1])) for row in search.rows)
-    return Fit(terms=terms, auxiliaries=auxiliaries, residual=search.left)
+    rows = problem.rows(best[None])[0]
+    auxiliaries = tuple(Auxiliary(units=units, weights=row[:-1].copy(), bias=float(row[-1])) for row in rows)
+    return Fit(terms=terms, auxiliaries=auxiliaries, residual=problem.error(best))
 
 
-class _Search:
-    """The best fit so far."""
+def _few_units(problem: _Problem, exact: Array) -> Array:
+    """Return the fit of a factor with few terms of order >= 3, for which ``exact`` auxiliaries would do.
 
-    def __init__(self, problem: _Problem, tolerance: float) -> None:
-        self.problem, self.tolerance = problem, tolerance
-        self.best = problem.with_low_orders(np.zeros((1, 0)))[0]
-        self.left = problem.error(self.best)
+    Whether it can be done at all within the bound is asked of the largest number of units.
+    """
+    width, rng = problem.settings.shape[1], np.random.default_rng(_SEED)
+    trees = list(_trees(problem, 1, 2 * len(exact) + 2, beyond=True))
 
-    @property
-    def rows(self) -> Array:
-        """Weights and biases of the best fit's auxiliaries, shape (auxiliaries, units + 1)."""
-        return self.problem.rows(self.best[None])[0]
+    def tried(number: int, leaves: Sequence[Leaf], rows: Array) -> Array:
+        guesses = [_conjunctions(leaves, width - 1, _LEAF_WEIGHT)]
+        guesses += [np.concatenate([rows, _anywhere(width - 1, number - len(rows), rng)]) for _ in range(_STARTS)]
+        return problem.fitted([*guesses, exact] if number == len(exact) else guesses)
 
-    def from_(self, guesses: Sequence[Array]) -> Array:
-        """Return the auxiliaries of the best fit found from these, shapes (auxiliaries, units + 1)."""
-        found = []
-        for _, same in itertools.groupby(guesses, key=len):
-            starts = self.problem.with_low_orders(np.stack([guess.ravel() for guess in same]))
-            found += list(_levenberg_marquardt(self.problem, starts, self.tolerance))
-        errors = [self.problem.error(x) for x in found]
-        good = [x for x, error in zip(found, errors) if error <= self.tolerance]
-        # of several good ones the weakest couplings: they translate best
-        x = min(good, key=self.problem.strength) if good else found[int(np.argmin(errors))]
-        if (error := self.problem.error(x)) < self.left:
-            self.best, self.left = x, error
-        return self.problem.rows(x[None])[0]
+    none = np.zeros((0, width))
+    best = problem.with_low_orders(np.zeros((1, 0)))[0]
+    while problem.bound <= _LARGEST_BOUND:
+        with_most = tried(*trees[-1], none)
+        best = min(best, with_most, key=problem.error)
+        if problem.error(with_most) <= problem.tolerance:
+            rows = none
+            for number, leaves in trees[:-1]:
+                found = tried(number, leaves, rows)
+                if problem.error(found) <= problem.tolerance:
+                    return found
+                rows = problem.rows(found[None])[0]
+            return with_most
+        # the most units, each as strong as need be, translate better than few strong ones
+        problem.bound *= 2
+        best = min(best, problem.fitted([problem.rows(best[None])[0], exact]), key=problem.error)
+        if problem.error(best) <= problem.tolerance:
+            return best
+    return best
+
+
+def _many_units(problem: _Problem) -> Array:
+    """Return the fit of a factor with many terms of order >= 3."""
+    n = problem.settings.shape[1] - 1
+    best = problem.with_low_orders(np.zeros((1, 0)))[0]
+    while problem.bound <= _LARGEST_BOUND:
+        for _, leaves in _trees(problem, _FEWEST, min(len(problem.goal) - 1, _MOST), beyond=False):
+            best = min(best, problem.fitted([_conjunctions(leaves, n, _LEAF_WEIGHT)]), key=problem.error)
+            if problem.error(best) <= problem.tolerance:
+                return best
+        problem.bound *= 2
+        best = min(best, problem.fitted([problem.rows(best[None])[0]]), key=problem.error)
+    return best
 
 
 Leaf = tuple[dict[int, int], float]
@@ -204,11 +211,11 @@ class _Problem:
     Points come as a batch, x of shape (starts, parameters).
     """
 
-    def __init__(self, factor: FactorSettings, bound: float) -> None:
+    def __init__(self, factor: FactorSettings, tolerance: float, bound: float) -> None:
         z, n = factor.z, factor.z.shape[1]
         weight = np.sqrt(np.maximum(factor.share, _LEAST_WEIGHT))
         self.weight = weight / np.sqrt(np.sum(weight**2))
-        self.goal, self.bound = factor.log_factor, bound
+        self.goal, self.tolerance, self.bound = factor.log_factor, tolerance, bound
         self.impossible = ~factor.possible
         pairs = [z[:, i] * z[:, j] for i, j in itertools.combinations(range(n), 2)]
         low = np.column_stack([np.ones(len(z)), z, *pairs])
@@ -243,6 +250,16 @@ class _Problem:
     def error(self, x: Array) -> float:
         """Return the weighted root mean squared error of one point."""
         return float(self.at(x[None]).error[0])
+
+    def fitted(self, guesses: Sequence[Array]) -> Array:
+        """Return the best fit found from these auxiliaries, each of shape (auxiliaries, units + 1)."""
+        found: list[Array] = []
+        for _, same in itertools.groupby(guesses, key=len):
+            starts = self.with_low_orders(np.stack([guess.ravel() for guess in same]))
+            found += list(_levenberg_marquardt(self, starts))
+        good = [x for x in found if self.error(x) <= self.tolerance]
+        # of several good ones the weakest couplings: they translate best
+        return min(good, key=self.strength) if good else min(found, key=self.error)
 
     def strength(self, x: Array) -> float:
         """Return the sum of squared couplings of one point."""
@@ -285,7 +302,7 @@ def _softplus(x: Array) -> Array:
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _levenberg_marquardt(problem: _Problem, starts: Array, tolerance: float) -> Array:
+def _levenberg_marquardt(problem: _Problem, starts: Array) -> Array:
     """Return local minima, or the first points within the tolerance, (starts, parameters) from as many starts.
 
     SciPy's least_squares takes several times as long at this size. The damping follows the gain: H. B. Nielsen,
@@ -297,7 +314,7 @@ def _levenberg_marquardt(problem: _Problem, starts: Array, tolerance: float) -> 
     for _ in range(_MAX_STEPS):
         columns, diagonal, gradient = problem.linearised(here)
         damped = damping[:, None] * (np.einsum("skp,skp->sp", columns, columns) + diagonal + 1e-9)
-        step_of = _few_settings if columns.shape[1] < columns.shape[2] else _few_parameters
+        step_of = _by_settings if columns.shape[1] < columns.shape[2] else _by_parameters
         step = step_of(columns, diagonal + damped, gradient)
         tried = problem.at(here.x - step)
         gained = here.cost - tried.cost
@@ -305,7 +322,7 @@ def _levenberg_marquardt(problem: _Problem, starts: Array, tolerance: float) -> 
         better = gained > 0
         # a short step gains little anywhere
         done = np.where(better, (gained < _LEAST_GAIN * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH)
-        done |= better & (tried.error < tolerance)
+        done |= better & (tried.error < problem.tolerance)
         damping = damping * np.where(better, np.maximum(1 / 3, 1 - (2 * gained / promised - 1) ** 3), growth)
         growth = np.where(better, 2.0, 2 * growth)
         here = tried if better.all() else here.replaced(tried, better)
@@ -319,7 +336,7 @@ def _levenberg_marquardt(problem: _Problem, starts: Array, tolerance: float) -> 
     return found
 
 
-def _few_parameters(columns: Array, diagonal: Array, gradient: Array) -> Array:
+def _by_parameters(columns: Array, diagonal: Array, gradient: Array) -> Array:
     """Return ``(J^T J + diag)^-1 gradient`` of each start."""
     normal = columns.transpose(0, 2, 1) @ columns
     every = np.arange(normal.shape[1])
@@ -327,7 +344,7 @@ def _few_parameters(columns: Array, diagonal: Array, gradient: Array) -> Array:
     return np.asarray(np.linalg.solve(normal, gradient[..., None])[..., 0])
 
 
-def _few_settings(columns: Array, diagonal: Array, gradient: Array) -> Array:
+def _by_settings(columns: Array, diagonal: Array, gradient: Array) -> Array:
     """Return the same by Woodbury's identity: the system solved is as large as there are settings."""
     scaled = columns / diagonal[:, None, :]
     inner = scaled @ columns.transpose(0, 2, 1)
@@ -343,9 +360,9 @@ _LEAST_WEIGHT = 1e-3
 _BOUND_COST = 0.03
 _RIDGE = 1e-5
 _SEED = 1
-_FEW = 1
+_FEW = 5
 _FEWEST = 3
-_STARTS = 5
+_STARTS = 1
 _MOST = 256
 _LEAF_WEIGHT = 2.0
 _SAME = 1e-9
