@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -35,19 +37,50 @@ def by_fit(factor: FactorSettings, high: Polynomial, *, tolerance: float, bound:
         would take very many units. Where no number of units is enough it is doubled, and the search goes on.
     """
     units = factor.units
-    few = len(high) <= _FEW
-    problem = _Problem(factor, tolerance, bound if few else 2 * bound)
+    table = _Table(
+        z=tuple(map(tuple, factor.z.tolist())),
+        log_factor=tuple(factor.log_factor.tolist()),
+        share=tuple(factor.share.tolist()),
+        possible=tuple(factor.possible.tolist()),
+        high=tuple((tuple(units.index(u) for u in monomial), value) for monomial, value in high.items()),
+    )
+    low, rows, residual = _found(table, tolerance, bound)
+    pairs = itertools.combinations(units, 2)
+    terms: Polynomial = {}
+    for monomial, value in zip([(), *((u,) for u in units), *pairs], low):
+        add(terms, {tuple(sorted(monomial)): float(value)})
+    auxiliaries = tuple(Auxiliary(units=units, weights=row[:-1].copy(), bias=float(row[-1])) for row in rows)
+    return Fit(terms=terms, auxiliaries=auxiliaries, residual=residual)
+
+
+class _Table(NamedTuple):
+    """A factor without the names of its units."""
+
+    z: tuple[tuple[int, ...], ...]
+    log_factor: tuple[float, ...]
+    share: tuple[float, ...]
+    possible: tuple[bool, ...]
+    high: tuple[tuple[Monomial, float], ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def _found(table: _Table, tolerance: float, bound: float) -> tuple[Array, Array, float]:
+    """Return terms of order <= 2 (pairs last), rows of weights and biases of the auxiliaries, error.
+
+    Kept: the tables of a network are often equal, and those without zeros are the same at every depth.
+    """
+    few = len(table.high) <= _FEW
+    problem = _Problem(table, tolerance, bound if few else 2 * bound)
     best = problem.with_low_orders(np.zeros((1, 0)))[0]
     if problem.error(best) > tolerance:
-        best = _few_units(problem, _embedded(by_monomials(high).auxiliaries, units)) if few else _many_units(problem)
-    pairs = itertools.combinations(units, 2)
-    names: Sequence[Monomial] = [(), *((u,) for u in units), *pairs]
-    terms: Polynomial = {}
-    for column, value in zip(problem.kept, best):
-        add(terms, {tuple(sorted(names[column])): float(value)})
+        exact = by_monomials(dict(table.high)).auxiliaries if few else ()
+        best = _few_units(problem, _embedded(exact, range(len(table.z[0])))) if few else _many_units(problem)
+    low = np.zeros(problem.n_orders)
+    low[problem.kept] = best[: problem.n_low]
     rows = problem.rows(best[None])[0]
-    auxiliaries = tuple(Auxiliary(units=units, weights=row[:-1].copy(), bias=float(row[-1])) for row in rows)
-    return Fit(terms=terms, auxiliaries=auxiliaries, residual=problem.error(best))
+    for values in (low, rows):
+        values.flags.writeable = False
+    return low, rows, problem.error(best)
 
 
 def _few_units(problem: _Problem, exact: Array) -> Array:
@@ -165,7 +198,7 @@ def _anywhere(n: int, number: int, rng: np.random.Generator) -> Array:
 
 
 
-def _embedded(auxiliaries: Sequence[Auxiliary], units: Monomial) -> Array:
+def _embedded(auxiliaries: Sequence[Auxiliary], units: Sequence[int]) -> Array:
     """Return auxiliaries as rows of weights to all of ``units`` and the bias."""
     rows = np.zeros((len(auxiliaries), len(units) + 1))
     for row, a in zip(rows, auxiliaries):
@@ -211,18 +244,19 @@ class _Problem:
     Points come as a batch, x of shape (starts, parameters).
     """
 
-    def __init__(self, factor: FactorSettings, tolerance: float, bound: float) -> None:
-        z, n = factor.z, factor.z.shape[1]
-        weight = np.sqrt(np.maximum(factor.share, _LEAST_WEIGHT))
+    def __init__(self, table: _Table, tolerance: float, bound: float) -> None:
+        z = np.array(table.z)
+        n = z.shape[1]
+        weight = np.sqrt(np.maximum(table.share, _LEAST_WEIGHT))
         self.weight = weight / np.sqrt(np.sum(weight**2))
-        self.goal, self.tolerance, self.bound = factor.log_factor, tolerance, bound
-        self.impossible = ~factor.possible
+        self.goal, self.tolerance, self.bound = np.array(table.log_factor), tolerance, bound
+        self.impossible = ~np.array(table.possible)
         pairs = [z[:, i] * z[:, j] for i, j in itertools.combinations(range(n), 2)]
         low = np.column_stack([np.ones(len(z)), z, *pairs])
         # columns that no valid setting turns on (two states of one variable at once) have no say
         self.kept = np.flatnonzero(low.any(axis=0))
         self.low = low[:, self.kept]
-        self.n_low = len(self.kept)
+        self.n_orders, self.n_low = low.shape[1], len(self.kept)
         self.settings = np.column_stack([z, np.ones(len(z))])
         self.of_pair = self.kept > n
         self._couplings: dict[int, Array] = {}
@@ -305,13 +339,15 @@ def _softplus(x: Array) -> Array:
 def _levenberg_marquardt(problem: _Problem, starts: Array) -> Array:
     """Return local minima, or the first points within the tolerance, (starts, parameters) from as many starts.
 
+    When one got there, the others have as many steps again.
     SciPy's least_squares takes several times as long at this size. The damping follows the gain: H. B. Nielsen,
     Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
     """
     found, place = starts.copy(), np.arange(len(starts))
     here = problem.at(starts)
     damping, growth = np.full(len(starts), 1e-2), np.full(len(starts), 2.0)
-    for _ in range(_MAX_STEPS):
+    last = _MAX_STEPS
+    for number in range(1, _MAX_STEPS + 1):
         columns, diagonal, gradient = problem.linearised(here)
         damped = damping[:, None] * (np.einsum("skp,skp->sp", columns, columns) + diagonal + 1e-9)
         step_of = _by_settings if columns.shape[1] < columns.shape[2] else _by_parameters
@@ -322,17 +358,19 @@ def _levenberg_marquardt(problem: _Problem, starts: Array) -> Array:
         better = gained > 0
         # a short step gains little anywhere
         done = np.where(better, (gained < _LEAST_GAIN * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH)
-        done |= better & (tried.error < problem.tolerance)
+        good = better & (tried.error < problem.tolerance)
+        done |= good
+        if good.any():
+            last = min(last, 2 * number)
         damping = damping * np.where(better, np.maximum(1 / 3, 1 - (2 * gained / promised - 1) ** 3), growth)
         growth = np.where(better, 2.0, 2 * growth)
         here = tried if better.all() else here.replaced(tried, better)
-        if done.any():
+        if done.any() or number == last:
             found[place] = here.x
             left = ~done
-            if not left.any():
-                return found
+            if number == last or not left.any():
+                break
             here, damping, growth, place = here.of(left), damping[left], growth[left], place[left]
-    found[place] = here.x
     return found
 
 
@@ -362,12 +400,12 @@ _RIDGE = 1e-5
 _SEED = 1
 _FEW = 5
 _FEWEST = 3
-_STARTS = 1
+_STARTS = 2
 _MOST = 256
 _LEAF_WEIGHT = 2.0
 _SAME = 1e-9
 _HALF = 1e-3
-_MAX_STEPS = 200
+_MAX_STEPS = 400
 _MOST_GROWTH = 2.0**8
 _LEAST_GAIN = 1e-4
 _LARGEST_BOUND = 30.0
