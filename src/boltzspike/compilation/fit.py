@@ -69,11 +69,11 @@ def _found(table: _Table, tolerance: float, bound: float) -> tuple[Array, Array,
 
     Kept: the tables of a network are often equal, and those without zeros are the same at every depth.
     """
-    few = len(table.high) <= _FEW
+    exact = by_monomials(dict(table.high)).auxiliaries if len(table.high) <= _FEW else ()
+    few = 0 < len(exact) <= _FEW
     problem = _Problem(table, tolerance, bound if few else 2 * bound)
     best = problem.with_low_orders(np.zeros((1, 0)))[0]
     if problem.error(best) > tolerance:
-        exact = by_monomials(dict(table.high)).auxiliaries if few else ()
         best = _few_units(problem, _embedded(exact, range(len(table.z[0])))) if few else _many_units(problem)
     low = np.zeros(problem.n_orders)
     low[problem.kept] = best[: problem.n_low]
