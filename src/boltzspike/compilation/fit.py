@@ -89,6 +89,7 @@ def _few_units(problem: _Problem, exact: Array) -> Array:
     Whether it can be done at all within the bound is asked of the largest number of units.
     """
     width, rng = problem.settings.shape[1], np.random.default_rng(_SEED)
+    problem.least_gain = _FEW_GAIN
     trees = list(_trees(problem, 1, 2 * len(exact) + 2, beyond=True))
 
     def tried(number: int, leaves: Sequence[Leaf], rows: Array) -> Array:
@@ -250,6 +251,7 @@ class _Problem:
         weight = np.sqrt(np.maximum(table.share, _LEAST_WEIGHT))
         self.weight = weight / np.sqrt(np.sum(weight**2))
         self.goal, self.tolerance, self.bound = np.array(table.log_factor), tolerance, bound
+        self.least_gain = _LEAST_GAIN
         self.impossible = ~np.array(table.possible)
         pairs = [z[:, i] * z[:, j] for i, j in itertools.combinations(range(n), 2)]
         low = np.column_stack([np.ones(len(z)), z, *pairs])
@@ -357,7 +359,7 @@ def _levenberg_marquardt(problem: _Problem, starts: Array) -> Array:
         promised = np.einsum("sp,sp->s", step, gradient + damped * step)
         better = gained > 0
         # a short step gains little anywhere
-        done = np.where(better, (gained < _LEAST_GAIN * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH)
+        done = np.where(better, (gained < problem.least_gain * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH)
         good = better & (tried.error < problem.tolerance)
         done |= good
         if good.any():
@@ -407,5 +409,5 @@ _SAME = 1e-9
 _HALF = 1e-3
 _MAX_STEPS = 400
 _MOST_GROWTH = 2.0**8
-_LEAST_GAIN = 1e-4
+_LEAST_GAIN, _FEW_GAIN = 1e-4, 3e-3
 _LARGEST_BOUND = 30.0
