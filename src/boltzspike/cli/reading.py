@@ -193,11 +193,13 @@ def read_target(
     from boltzspike.model.bayesnet import BayesianNetwork
     from boltzspike.model.network import SpikingNetwork
     from boltzspike.pipeline import read
+    from boltzspike.progress import terminal_bar
 
     what = read(path, beta=beta)
     if isinstance(what, BayesianNetwork):
         chosen = {name: value for name, value in (("route", route), ("encoding", encoding)) if value is not None}
-        compiled = compile_bayes(what, evidence, likelihoods=likelihoods, **chosen)  # type: ignore[arg-type]  # validated there
+        with terminal_bar("compiling") as bar:
+            compiled = compile_bayes(what, evidence, likelihoods=likelihoods, progress=bar, **chosen)  # type: ignore[arg-type]  # validated there
         print(compiled.report)
         return compiled
     if evidence:

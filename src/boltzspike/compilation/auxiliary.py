@@ -15,8 +15,6 @@ A third, fitted units, is in ``compilation.fit``.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np

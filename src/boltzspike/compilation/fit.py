@@ -144,7 +144,7 @@ def _trees(problem: _Problem, first: int, most: int, *, beyond: bool) -> Iterato
     z, weight = problem.settings[:, :-1].astype(bool), problem.weight**2
     order = itertools.count()
 
-    def leaf(at: Array, path: dict[int, int]) -> tuple[float, int, int | None, Array, Leaf]:
+    def leaf(at: Array, path: dict[int, int]) -> tuple[float, int, int, Array, Leaf]:
         share, value = weight[at], problem.goal[at]
         total = share.sum()
         mean = float(share @ value / total)
@@ -156,19 +156,19 @@ def _trees(problem: _Problem, first: int, most: int, *, beyond: bool) -> Iterato
             gain = np.where((z[at].any(axis=0)) & (~z[at].all(axis=0)), shift**2 / of_on + shift**2 / of_off, -1.0)
         best = int(np.argmax(gain))
         if gain[best] < 0 or np.ptp(value) < _SAME:
-            return 0.0, next(order), None, at, (path, mean)
+            return 0.0, next(order), _WHOLE, at, (path, mean)
         # a split that gains nothing by itself may be half of one that does
         return -max(float(gain[best]), _HALF * variance), next(order), best, at, (path, mean)
 
     heap = [leaf(np.arange(len(z)), {})]
     number = first
     while True:
-        while len(heap) <= number and heap[0][2] is not None:
+        while len(heap) <= number and heap[0][2] != _WHOLE:
             _, _, unit, at, (path, _) = heapq.heappop(heap)
             for state in (0, 1):
                 heapq.heappush(heap, leaf(at[z[at, unit] == state], {**path, unit: state}))
         yield min(number, most), [entry[-1] for entry in heap]
-        if number >= most or (heap[0][2] is None and not beyond):
+        if number >= most or (heap[0][2] == _WHOLE and not beyond):
             return
         number = min(number + max(1, number // 2), most)
 
@@ -194,9 +194,6 @@ def _anywhere(n: int, number: int, rng: np.random.Generator) -> Array:
     signs = rng.choice([-1.0, 1.0], (number, n)) * rng.uniform(1.0, 3.0, (number, n))
     bias = -np.maximum(signs, 0).sum(axis=1) + rng.uniform(-1.0, 2.0, number)
     return np.concatenate([signs, bias[:, None]], axis=1)
-
-
-
 
 
 def _embedded(auxiliaries: Sequence[Auxiliary], units: Sequence[int]) -> Array:
@@ -310,7 +307,7 @@ class _Problem:
         return self._couplings[size]
 
     def linearised(self, point: _Point) -> tuple[Array, Array, Array]:
-        """Return J (starts, K, parameters), what bound and ridge add to J^T J's diagonal, and half the gradient."""
+        """Return J (starts, K, parameters), what bound and ridge add to diag(J^T J), and half the gradient."""
         starts, errors, excess = len(point.x), point.errors, point.excess
         columns = np.empty((starts, len(self.settings), point.x.shape[1]))
         weight = np.where(self.impossible & (errors == 0), 0.0, self.weight)[..., None]
@@ -359,7 +356,9 @@ def _levenberg_marquardt(problem: _Problem, starts: Array) -> Array:
         promised = np.einsum("sp,sp->s", step, gradient + damped * step)
         better = gained > 0
         # a short step gains little anywhere
-        done = np.where(better, (gained < problem.least_gain * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH)
+        done = np.where(
+            better, (gained < problem.least_gain * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH
+        )
         good = better & (tried.error < problem.tolerance)
         done |= good
         if good.any():
@@ -402,11 +401,12 @@ _RIDGE = 1e-5
 _SEED = 1
 _FEW = 5
 _FEWEST = 3
-_STARTS = 2
+_STARTS = 5
 _MOST = 256
 _LEAF_WEIGHT = 2.0
 _SAME = 1e-9
 _HALF = 1e-3
+_WHOLE = -1
 _MAX_STEPS = 400
 _MOST_GROWTH = 2.0**8
 _LEAST_GAIN, _FEW_GAIN = 1e-4, 3e-3
