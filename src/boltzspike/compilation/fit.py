@@ -93,7 +93,7 @@ def _few_units(problem: _Problem, exact: Array) -> Array:
     trees = list(_trees(problem, 1, 2 * len(exact) + 2, beyond=True))
 
     def tried(number: int, leaves: Sequence[Leaf], rows: Array) -> Array:
-        guesses = [_conjunctions(leaves, width - 1, _LEAF_WEIGHT)]
+        guesses = [_conjunctions(leaves, width - 1, _FEW_WEIGHT)]
         guesses += [np.concatenate([rows, _anywhere(width - 1, number - len(rows), rng)]) for _ in range(_STARTS)]
         return problem.fitted([*guesses, exact] if number == len(exact) else guesses)
 
@@ -403,7 +403,7 @@ _FEW = 5
 _FEWEST = 3
 _STARTS = 5
 _MOST = 256
-_LEAF_WEIGHT = 2.0
+_LEAF_WEIGHT, _FEW_WEIGHT = 4.0, 2.0
 _SAME = 1e-9
 _HALF = 1e-3
 _WHOLE = -1

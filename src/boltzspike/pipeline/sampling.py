@@ -240,6 +240,12 @@ def sample(
         place = {int(unit): k for k, unit in enumerate(free)}
         moving = [(time, {place[unit]: value for unit, value in given.items()}) for time, given in changes]
         clamps = clamp_course(plain, moving)
+    # before the translation, which may be minutes of tuning
+    relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
+    if relaxation is not None:
+        relaxation *= calibration.neuron.tau_refrac
+        if resume is None:
+            warn_of_mixing(relaxation, burn_in + duration)
     every, translation, network, shift = None, None, None, 0.0
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
@@ -281,11 +287,6 @@ def sample(
             run_network, network, duration, chains, dt, seed, engine, threads, kept,
             clamp=clamped if clamping == "spikes" else None, initial=initial,
         )  # fmt: skip
-    relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
-    if relaxation is not None:
-        relaxation *= calibration.neuron.tau_refrac
-        if resume is None:
-            warn_of_mixing(relaxation, burn_in + duration)
     one_target = not schedule and evidence_course is None and (clamping == "bias" or not clamped)
     known = one_target and len(free) <= MAX_SHOWN_JOINT and isinstance(record, str)
     started = functools.partial(run, burn_in=burn_in, checkpoint=checkpoint, resume=resume, spool=spool)
