@@ -34,7 +34,7 @@ SHALLOWEST, DEPTH_STEP = 3.5, 0.5
 REACH = 7.5
 """Largest weight up to which the learned rules that ship are the better ones (``translation.LEARNED_REACH``)."""
 INVALID = 0.003
-BEYOND_DEPTH, BEYOND_INVALID = 8.0, 0.0005
+BEYOND_DEPTH, BEYOND_INVALID = 8.0, 0.0002
 """Where weights are out of reach whatever is done, tuning has to mend more than the machine's own error saves."""
 _PENALTY_ROUNDS = 8
 _PENALTY_TOLERANCE = 0.2
@@ -201,7 +201,7 @@ def compile_bayes(
     invalid
         Share of draws in which a variable of more than two states may show none: the penalties are the weakest
         that do, by elimination over the units. Left out on read-out, such draws cost the other variables a little
-        too: ``report.marginal_error`` counts it. ``None``: .003 (``"fitted"``; .0005 where weights are out of
+        too: ``report.marginal_error`` counts it. ``None``: .003 (``"fitted"``; .0002 where weights are out of
         reach), else exp(-depth).
     check
         Compare the machine with the exact posterior; ``False`` saves the time.
