@@ -7,7 +7,9 @@ too, but for the last bits of exp; in float32 without noise they fall within one
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numba import cuda
@@ -194,9 +196,10 @@ class CudaRunner:
         arriving = cuda.to_device(np.zeros((chains, 2, n if is_sparse(p.weights) else 0), dtype=self.dtype))
         rows = min(self.rows, chains)
         seed = np.uint64(state.seed & 0xFFFFFFFF), np.uint64(state.seed >> 32)
-        self.kernel[-(-chains // rows), (self.threads, rows)](
-            state.step, steps, chains, *seed, self.tables, dynamics, arriving, output
-        )
+        _launch(
+            self.kernel, -(-chains // rows), (self.threads, rows),
+            state.step, steps, chains, *seed, self.tables, dynamics, arriving, output,
+        )  # fmt: skip
         after = CudaState(state.seed, stop, *(array.copy_to_host() for array in dynamics))
 
         raw = Samples(
@@ -257,8 +260,15 @@ class CudaRunner:
         tile = min(_TILE, n)
         tiles = -(-n // tile)
         if draws:
-            count_pairs[(tiles, tiles), (tile, tile)](output.states, (offset, stride), counts)
+            _launch(count_pairs, (tiles, tiles), (tile, tile), output.states, (offset, stride), counts)
         return PairCounts(counts=counts.copy_to_host(), draws=chains * len(range(offset, draws, stride)))
+
+
+def _launch(kernel: Any, grid: Any, block: Any, *arguments: Any) -> None:
+    with warnings.catch_warnings():
+        # that few chains leave much of a GPU idle
+        warnings.filterwarnings("ignore", ".*will likely result in GPU under-utilization")
+        kernel[grid, block](*arguments)
 
 
 def _left(record: Record) -> Record:
