@@ -91,7 +91,8 @@ class Report:
         if self.marginal_error is not None:
             error = f"{self.marginal_error:.2g} (D_KL {self.kl_divergence:.2g})"
         return (
-            f"{self.n_variables} variables as {self.n_units} units, {self.n_auxiliary} of them auxiliary; "
+            f"{self.n_variables} variables as {self.n_units} units, {self.n_auxiliary} of them auxiliary "
+            f"({self.route}); "
             f"largest |weight| {self.largest_weight:.3g}; largest error of the machine's marginals {error}"
             f"{self.outlook and '; ' + self.outlook}"
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration
-from boltzspike.compilation import Compiled, compile_bayes
+from boltzspike.compilation import Compiled
 from boltzspike.engines import Engine
 from boltzspike.errors import is_number, require
 from boltzspike.inputs import Initial
@@ -22,6 +22,7 @@ from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.schedule import Course
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline.changing import HELD_NEURONS, EvidenceCourse, clamp_course, evidence_by_unit, extended
+from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import (
     ABSTRACT,
@@ -96,8 +97,8 @@ def sample(
     Parameters
     ----------
     machine
-        The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
-        for other ways pass what that function returns.
+        The target. A Bayesian network is compiled by ``compile_bayes``, with fitted or exact units, whichever mix
+        faster; for other ways pass what that function returns.
     target
         For a ``SpikingNetwork``: a machine of the same units to compare the samples with; ``None``: there is none.
     calibration
@@ -207,7 +208,7 @@ def sample(
     clamping = clamping or "bias"
     compiled = None
     if isinstance(machine, BayesianNetwork):
-        compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
+        compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods)
     elif isinstance(machine, Compiled):
         compiled = machine
     if compiled is machine or compiled is None:
