@@ -232,16 +232,20 @@ def read_target(
     beta: float | None = None,
 ) -> Machine | Compiled | SpikingNetwork:
     """Return the machine or spiking network in a file, or a Bayesian network in it compiled under the evidence."""
-    from boltzspike.compilation import compile_bayes
     from boltzspike.errors import ValidationError
     from boltzspike.model.bayesnet import BayesianNetwork
     from boltzspike.model.network import SpikingNetwork
     from boltzspike.pipeline import read
+    from boltzspike.pipeline.compiling import compiled_for_sampling
+    from boltzspike.progress import terminal_bar
 
     what = read(path, beta=beta)
     if isinstance(what, BayesianNetwork):
-        chosen = {name: value for name, value in (("route", route), ("encoding", encoding)) if value is not None}
-        compiled = compile_bayes(what, evidence, likelihoods=likelihoods, **chosen)  # type: ignore[arg-type]  # validated there
+        chosen = {} if encoding is None else {"encoding": encoding}
+        with terminal_bar("compiling") as bar:
+            compiled = compiled_for_sampling(
+                what, evidence, likelihoods=likelihoods, route=route, progress=bar, **chosen
+            )
         print(compiled.report)
         return compiled
     if evidence:
