@@ -10,6 +10,8 @@ from boltzspike.errors import UnsupportedFeature
 from boltzspike.model.bayesnet import BayesianNetwork, Evidence
 from boltzspike.pipeline.translations import relaxation_time
 
+STRONGER = 2.0
+
 
 def compiled_for_sampling(
     network: BayesianNetwork,
@@ -23,7 +25,8 @@ def compiled_for_sampling(
 
     Fitted units, while their weights are within reach of the rules that do not simulate the network. Beyond,
     mixing decides what sampling makes of a machine, and neither fitted nor exact units mix faster throughout:
-    those of the shorter relaxation time are taken, where it is known of both.
+    those of the shorter relaxation time are taken, where it is known of both. Weights of more than ``STRONGER``
+    times those of fitted units are more than synapses can do.
 
     Parameters
     ----------
@@ -41,6 +44,8 @@ def compiled_for_sampling(
     try:
         exact = make("monomials")
     except UnsupportedFeature:
+        return fitted
+    if exact.report.largest_weight > STRONGER * fitted.report.largest_weight:
         return fitted
     relaxation, of_exact = (relaxation_time(made.machine.to_boltzmann()) for made in (fitted, exact))
     faster = relaxation is not None and of_exact is not None and of_exact < relaxation

@@ -276,6 +276,8 @@ def sample(
         )  # fmt: skip
         warn_of_dt(calibration, dt)
         held_units = clamped if clamping == "spikes" else {}
+        if progress is not None and hasattr(progress, "stage"):
+            progress.stage(f"translating by the rule {rule!r}" if isinstance(rule, str) else "translating")
         translation = translation_of(
             plain, rule, calibration, synapse, held_units, chains=max(chains, GROUPS), dt=dt, seed=seed,
             engine=engine, threads=threads,
