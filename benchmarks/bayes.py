@@ -17,6 +17,7 @@ import boltzspike as bs
 from boltzspike.errors import UnsupportedFeature
 from boltzspike.formats.bayes import from_pgmpy
 from boltzspike.pipeline import working_point
+from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.translations import in_states
 
 CHOSEN_ON = 8
@@ -75,7 +76,7 @@ def spiking(arguments):
         network = network_of(name)
         errors, noise, units, weights, compiled_errors, worst = [], [], [], [], [], (0.0, {})
         for evidence in evidence_sets(network, arguments.queries, arguments.seed):
-            compiled = bs.compile_bayes(
+            compiled = compiled_for_sampling(
                 network, evidence, route=arguments.route, bound=arguments.bound, depth=arguments.depth,
                 encoding=arguments.encoding, invalid=arguments.invalid,
             )  # fmt: skip
@@ -130,7 +131,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rule", help="translation rule; default: the best")
     parser.add_argument("--engine", default="numba", help="numba, or gibbs and buesing: without membranes")
-    parser.add_argument("--route", default="fitted", help="fitted, monomials or assignments")
+    parser.add_argument("--route", help="fitted, monomials or assignments; default: what `sample` takes")
     parser.add_argument("--bound", type=float, default=bs.compile_bayes.__kwdefaults__["bound"])
     parser.add_argument("--depth", type=float, help="impossible combinations get exp(-depth)")
     parser.add_argument("--invalid", type=float, help="share of draws in which a variable may show no state")

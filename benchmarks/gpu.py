@@ -76,18 +76,21 @@ def measure(units: int, chains: int | None, repeats: int) -> None:
     runner: Any = get_engine("cuda").prepare(program(units))
     chains = chains or max(1024, 2**21 // units)
     steps = max(NEURON_STEPS // (units * chains), 1) // EVERY * EVERY + EVERY
-    record, times = Record(states_every=EVERY, occupancy=True), []
-    begin = time.perf_counter()
-    _, state = runner.run(runner.init(seed=1, chains=chains), EVERY, record)
-    first = time.perf_counter() - begin
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        _, state = runner.run(state, steps, record)
-        times.append(time.perf_counter() - begin)
-    ns = np.array(times) / (units * chains * steps) * 1e9
-    real_time = chains * steps * DT * 1e-3 / np.median(times)
-    print(f"N = {units}, {chains} chains, {steps} steps: {np.median(ns):.5f} [{ns.min():.5f}] ns per neuron-step, "
-          f"{real_time:.3g} x real time; first call {first:.1f} s; {runner.device}")  # fmt: skip
+    for name, record in {
+        "states and occupancy": Record(states_every=EVERY, occupancy=True),
+        "occupancy": Record(occupancy=True),
+    }.items():
+        times, begin = [], time.perf_counter()
+        _, state = runner.run(runner.init(seed=1, chains=chains), EVERY, record)
+        first = time.perf_counter() - begin
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            _, state = runner.run(state, steps, record)
+            times.append(time.perf_counter() - begin)
+        ns = np.array(times) / (units * chains * steps) * 1e9
+        real_time = chains * steps * DT * 1e-3 / np.median(times)
+        print(f"N = {units}, {chains} chains, {steps} steps, {name}: {np.median(ns):.5f} [{ns.min():.5f}] ns per "
+              f"neuron-step, {real_time:.3g} x real time; first call {first:.1f} s; {runner.device}")  # fmt: skip
 
 
 def without_gpu() -> None:
@@ -107,7 +110,7 @@ def machine_code(function: Any, signature: tuple[Any, ...], registers: int) -> t
     """Return the machine code of a kernel, and what ptxas says of it."""
     from numba import cuda
 
-    ptx, _ = cuda.compile_ptx(function, signature, cc=CAPABILITY)
+    ptx, _ = cuda.compile_ptx(function, signature, cc=CAPABILITY, fastmath=True)
     ptxas = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "bin" / "ptxas"
     with tempfile.TemporaryDirectory() as folder:
         source, binary = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
@@ -173,19 +176,22 @@ def count() -> None:
     from numba import cuda, types
 
     from boltzspike import streams
-    from boltzspike.engines.cuda.kernel import REGISTERS, Dynamics, Output, Tables, chain_kernel
+    from boltzspike.engines.cuda.kernel import Dynamics, Output, Tables, Teams, chain_kernel
+    from boltzspike.engines.cuda.runner import MOST_THREADS, REGISTERS, REGISTERS_OF_MANY, THREADS_A_BLOCK
 
     def array(kind: Any, ndim: int) -> Any:
         return types.Array(kind, ndim, "C")
 
-    f4, i1, i4, i8, u4, u8 = (
-        types.float32, types.int8, types.int32, types.int64, types.uint32, types.uint64
+    f4, i1, i4, i8, u1, u4, u8 = (
+        types.float32, types.int8, types.int32, types.int64, types.uint8, types.uint32, types.uint64
     )  # fmt: skip
-    tables = [(f4, 2), (i8, 1), (i1, 1), (u4, 1), (i4, 2), (f4, 2), (f4, 2), (i4, 1), (i4, 1)]
-    dynamics = [(f4, 2), (f4, 2), (f4, 2), (i8, 2), (i4, 2), (i4, 3), (f4, 4)]
-    output = [(i1, 3), (f4, 3), (i8, 1), (i8, 2), (i4, 2), (i8, 2), (i4, 1), (i8, 2)]
+    tables = [
+        (f4, 1), (i4, 1), (i1, 1), (u4, 1), (i4, 1), (i4, 1), (i4, 2), (f4, 2), (f4, 1), (i4, 1), (i4, 1)
+    ]  # fmt: skip
+    dynamics = [(f4, 1), (f4, 1), (f4, 1), (i8, 1), (i4, 1), (i4, 1), (f4, 1)]
+    output = [(u1, 3), (f4, 3), (i8, 1), (i8, 2), (i4, 2), (i4, 1), (i4, 1), (i8, 2)]
     signature = (
-        i8, i8, i8, u8, u8,
+        i8, i4, i8, u8, u8,
         types.NamedTuple([array(*a) for a in tables], Tables),
         types.NamedTuple([array(*a) for a in dynamics], Dynamics),
         array(f4, 3),
@@ -207,24 +213,34 @@ def count() -> None:
     )
     print(f"Philox4x32-10: {drawn - nothing} instructions for four words")
     for name, changes in {
-        "conductances, renewing, dense": {},
-        "currents": {"conductance": False},
-        "tau_syn of its own for each unit": {"alike": False},
-        "sparse": {"sparse": True},
+        "conductances, renewing, dense, N = 5": {},
+        "N = 100": {"units": 100},
+        "N = 1000": {"units": 1000},
+        "N = 100, currents": {"units": 100, "conductance": False},
+        "N = 100, tau_syn of its own for each unit": {"units": 100, "alike": False},
+        "N = 100, delay of ten steps": {"units": 100, "delay": 10},
+        "N = 1000, sparse": {"units": 1000, "sparse": True},
     }.items():
-        constants = {
-            "units": 500, "threads": 500, "rows": 1, "conductance": True, "renewing": True, "alike": True,
-            "sparse": False, "clamped": False, "sources": 2, "dtype": np.dtype(np.float32),
-        }  # fmt: skip
-        kernel = chain_kernel(**(constants | changes))  # type: ignore[arg-type]
-        code, said = machine_code(kernel.py_func, signature, REGISTERS)
+        constants: dict[str, Any] = {
+            "units": 5, "delay": 1, "conductance": True, "renewing": True, "alike": True, "kinds": 1,
+            "sparse": False,
+            "clamped": False, "sources": 2, "dtype": np.dtype(np.float32),
+            "keeps": frozenset({"states", "on"}),
+        } | changes  # fmt: skip
+        teams = Teams.of(constants["units"], block=THREADS_A_BLOCK, most=MOST_THREADS)
+        most = REGISTERS if teams.threads == constants["units"] else REGISTERS_OF_MANY
+        kernel = chain_kernel(teams=teams, registers=most, **constants)
+        code, said = machine_code(kernel.py_func, signature, most)
         size, least = step_loop(code)
         registers = re.search(r"Used (\d+) registers", said)
         spilled = re.search(r"(\d+) bytes spill stores", said)
+        frame = re.search(r"(\d+) bytes stack frame", said)
         assert registers
         assert spilled
+        assert frame
         print(f"{name}: {size} instructions in the loop over steps, at least {least} a step; "
-              f"{registers[1]} registers, {spilled[1]} bytes spilled")  # fmt: skip
+              f"{registers[1]} registers, {spilled[1]} bytes spilled, "
+              f"{frame[1]} of local memory")  # fmt: skip
 
 
 def main() -> None:

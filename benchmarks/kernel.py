@@ -35,9 +35,8 @@ from boltzspike.model.presets import S1
 from boltzspike.program import Program, compile_program
 from boltzspike.samples import Energy, Record
 
-STEPS_OF_ONE_RUN = 30_000_000
-"""Neuron-steps; a run takes at least so many time steps:"""
 FEWEST_STEPS = 300
+"""Time steps of a run, at least."""
 EVERY = 100
 
 
@@ -57,6 +56,7 @@ class Case:
     n: int
     chains: int
     cores: int
+    neuron_steps: int
     first_call: float = 0.0
     p: float = float("nan")
     times: list[float] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Case:
     record: Record = field(default_factory=lambda: Record(states_every=EVERY))
 
     def __post_init__(self) -> None:
-        self.steps = max(FEWEST_STEPS, STEPS_OF_ONE_RUN // (self.n * self.chains))
+        self.steps = max(FEWEST_STEPS, self.neuron_steps // (self.n * self.chains))
         start = time.perf_counter()
         state = self.runner.init(seed=1, chains=self.chains)
         _, state = self.runner.run(state, 1, self.record)
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="+", default=None)
     parser.add_argument("--chains", type=int, nargs="+", default=None)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--neuron-steps", type=int, default=30_000_000, help="of a run; more for many cores")
     parser.add_argument("--crossover", action="store_true")
     parser.add_argument("--laws", action="store_true")
     parser.add_argument("--silent", action="store_true")
@@ -163,17 +164,20 @@ def main() -> None:
             for chains in options.chains or [64]:
                 for layout in ("chains", "units"):
                     runner = FastRunner(p, threads=1, layout=layout)
-                    cases.append(Case(f"lanes = {layout}", runner, n, chains, 1))
+                    cases.append(Case(f"lanes = {layout}", runner, n, chains, 1, options.neuron_steps))
     elif options.records:
         for n in options.units or [5, 20, 100, 1000]:
             runner = FastRunner(program(n), threads=1)
             for chains in options.chains or [64]:
-                cases += [Case(name, runner, n, chains, 1, record=kept) for name, kept in records(n).items()]
+                cases += [
+                    Case(name, runner, n, chains, 1, options.neuron_steps, record=kept)
+                    for name, kept in records(n).items()
+                ]
     elif options.laws:
         for n in options.units or [20, 100]:
             p = program(n)
             for law in LAWS:
-                cases.append(Case(law, FastRunner(p, threads=1, law=law), n, 16, 1))
+                cases.append(Case(law, FastRunner(p, threads=1, law=law), n, 16, 1, options.neuron_steps))
     else:
         for n in options.units or [5, 20, 100, 1000, 5000]:
             p = program(n, -56.0) if options.silent else program(n)
@@ -181,7 +185,7 @@ def main() -> None:
                 for threads in (1, cores) if chains > 1 and cores > 1 else (1,):
                     runner = FastRunner(p, threads=threads)
                     label = f"{runner.approximation[7:]}, lanes = {runner.scaled.layout}"
-                    cases.append(Case(label, runner, n, chains, threads))
+                    cases.append(Case(label, runner, n, chains, threads, options.neuron_steps))
     measure(cases, options.repeats)
 
 

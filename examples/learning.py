@@ -29,7 +29,7 @@ from boltzspike.training.models import one_hot
 BLUE, ORANGE, RED = "#2a6f97", "#e07a1f", "#c0392b"
 SETTINGS = Settings(
     epochs=300, batch_size=20, method="fast-pcd", learning_rate=(0.2, 0.003), weight_decay=2e-3, average=0.999,
-    labels=10, discriminative=0.3,
+    labels=10, discriminative=3.0,
 )  # fmt: skip
 
 

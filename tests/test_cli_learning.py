@@ -7,7 +7,9 @@ from sklearn.datasets import load_digits
 import boltzspike as bs
 from boltzspike.cli import main
 from boltzspike.errors import ValidationError
+from boltzspike.training import Settings, class_rbm
 from boltzspike.training.data import read_data
+from boltzspike.training.hardware import Hardware
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,72 @@ def test_generate_draws_the_class_that_is_asked_for(folder, run):
     np.testing.assert_array_equal(drawn["label_units"], [[0, 1]] * 6)
 
 
+@pytest.mark.filterwarnings("ignore::boltzspike.errors.BoltzspikeWarning")
+def test_generate_under_a_swelling_background_keeps_the_label(folder, run):
+    options = ["--number", 6, "--label", 1, "--duration", "400ms", "--hottest", 1.7]
+    run("generate", folder / "m.json", "-o", folder / "hot.npz", *options)
+    run("generate", folder / "m.json", "-o", folder / "hotter.npz", *options[:-1], 2.4)
+    hot, hotter = arrays(folder / "hot.npz"), arrays(folder / "hotter.npz")
+    np.testing.assert_array_equal(hot["label_units"], [[0, 1]] * 6)
+    assert hot["pixels"].shape == (6, 64)
+    assert (hot["pixels"] != hotter["pixels"]).any()
+
+
+def test_any_setting_of_training_is_an_option(folder, run):
+    """The machine is that of the same Settings in Python."""
+    given = ["--set", "optimizer=adam", "--set", "sparsity=0.2", "--set", "chains=7", "--epochs", 2]
+    run("train", folder / "test.npz", "-o", folder / "set.json", "--hidden", 5, *given)
+    settings = Settings(
+        epochs=2, batch_size=50, learning_rate=0.1, weight_decay=1e-3, average=0.99, optimizer="adam",
+        sparsity=0.2, chains=7, labels=2,
+    )  # fmt: skip
+    data = arrays(folder / "test.npz")
+    visible = np.hstack([data["pixels"], np.eye(2)[data["labels"]]])
+    model = class_rbm(64, 2, 5, data=visible, seed=0)
+    assert bs.read(folder / "set.json") == bs.train(model, visible, settings=settings).model.machine()
+
+
+def test_training_stops_where_held_out_data_gain_no_more(folder, run):
+    output = run(
+        "train", folder / "grey.npz", "-o", folder / "early.json", "--threshold", 7, "--hidden", 8,
+        "--epochs", 5000, "--average", 0, "--held-out", folder / "test.npz", "--set", "patience=20", "--force",
+    ).output  # fmt: skip
+    assert "no better value of the monitor for 20 epochs" in output
+
+
+def test_layers_are_trained_and_name_classes(folder, run):
+    options = ["--threshold", 7, "--hidden", "10,5", "--epochs", 2]
+    assert (
+        "66 visible units, 10,5 hidden"
+        in run("train", folder / "grey.npz", "-o", folder / "deep.json", *options).output
+    )
+    machine = bs.read(folder / "deep.json")
+    weights = np.asarray(machine.weights)
+    assert machine.n_units == 81
+    assert not weights[:66, 76:].any()
+    assert weights[66:76, 76:].all()
+    named = ["--engine", "gibbs", "--duration", "100ms", "-o", folder / "deep.npz"]
+    assert "of 12 named" in run("classify", folder / "deep.json", folder / "test.npz", *named).output
+
+
+@pytest.mark.filterwarnings("ignore::boltzspike.errors.BoltzspikeWarning")
+def test_training_on_hardware_is_that_of_python(folder, run):
+    options = ["--sampler", "lif", "--epochs", 1, "--batch", 12, "--hidden", 3, "--average", 0]
+    chip = ["--hardware", "weight_bits=1", "--hardware", "bias_noise=1"]
+    run("train", folder / "test.npz", "-o", folder / "chip.json", *options, *chip)
+    settings = Settings(epochs=1, batch_size=12, learning_rate=0.1, weight_decay=1e-3, labels=2)
+    data = arrays(folder / "test.npz")
+    visible = np.hstack([data["pixels"], np.eye(2)[data["labels"]]])
+    model, calibration = class_rbm(64, 2, 3, data=visible, seed=0), bs.presets.S1
+    calibration = bs.calibrate(calibration.neuron, calibration.background)
+    chips = Hardware(weight_bits=1, bias_noise=1), None
+    on_chip, plain = (
+        bs.train(model, visible, sampler="lif", settings=settings, calibration=calibration, hardware=hardware)
+        for hardware in chips
+    )
+    assert bs.read(folder / "chip.json") == on_chip.model.machine() != plain.model.machine()
+
+
 def test_complete_gives_the_rest_of_each_sample(folder, run):
     options = ["--given", 32, "-o", folder / "c.npz", "--chains", 4, "--duration", "300ms"]
     output = run("complete", folder / "m.json", folder / "test.npz", *options).output
@@ -69,6 +137,15 @@ def test_training_by_the_command_goes_on_where_it_ended(folder, run):
     (["train", "test.npz", "-o", "x.json", "--rate", "1000"], "training diverges at 1000"),
     (["train", "test.npz", "-o", "m.json"], "exists already"),
     (["train", "test.npz", "-o", "x.json", "--sampler", "nest"], "sampler: must be one of"),
+    (["train", "test.npz", "-o", "x.json", "--set", "epoch=1"], "set: must be FIELD=VALUE with one of chains"),
+    (["train", "test.npz", "-o", "x.json", "--set", "epochs=1"], "set: must be FIELD=VALUE"),
+    (["train", "test.npz", "-o", "x.json", "--set", "momentum=fast"], "Settings.momentum: must be a finite"),
+    (["train", "test.npz", "-o", "x.json", "--set", "patience=3"], "patience: must be None without a monitor"),
+    (["train", "test.npz", "-o", "x.json", "--hidden", "4x"], "hidden: must be a number of units"),
+    (["train", "test.npz", "-o", "x.json", "--hardware", "weight_bits=4"], "they are options of sampler='lif'"),
+    (["train", "test.npz", "-o", "x.json", "--hidden", "4,2", "--held-out", "test.npz"], "held_out: must be left"),
+    (["generate", "m.json", "-o", "x.npz", "--hottest", "1.5", "--engine", "gibbs"], "hottest: must be left out"),
+    (["generate", "m.json", "-o", "x.npz", "--hottest", "0.5"], "hottest: must be > 1"),
     (["generate", "m.json", "-o", "x.npz", "--label", "7"], "label: must be in 0 .. 1"),
     (["classify", "m.json", "test.npz", "--engine", "nest"], "engine: must be one of exact, gibbs, lif"),
     (["complete", "m.json", "test.npz", "-o", "x.npz", "--given", "64"], "given: must be in 1 .. 63"),

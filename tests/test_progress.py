@@ -100,6 +100,14 @@ def test_a_bar_shows_r_hat_where_the_divergence_is_not_known():
         assert "R-hat" in notes[-1]
 
 
+def test_a_bar_says_that_the_machine_is_translated_first():
+    notes = []
+    bar = Bar(lambda done, total, note: notes.append(note))
+    bs.sample(MACHINE, duration=4000, chains=16, rule="psp", progress=bar)
+    assert notes[0] == "translating by the rule 'psp'"
+    assert notes[1] != notes[0]
+
+
 def test_the_rate_is_biological_time_of_all_chains_over_wall_time(monkeypatch):
     clock = iter([10.0, 12.0])
     monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))

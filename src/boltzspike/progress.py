@@ -71,6 +71,10 @@ class Bar:
         """Show how far it is."""
         self._show(done, total, self._note)
 
+    def stage(self, what: str) -> None:
+        """Say what is done before there is anything to count."""
+        self._show(0, 1, what)
+
     def watch(self, part: Samples) -> None:
         """Take a part of the run: biological time per wall time since the first one, and R-hat so far."""
         self._shares.add(part)

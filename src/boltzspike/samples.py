@@ -164,6 +164,10 @@ class PackedStates:
         """Chains, draws, units."""
         return (*self.bits.shape[:2], self.n_units)
 
+    def at(self, draws: Array) -> PackedStates:
+        """Return some draws, those of a mask."""
+        return self if draws.all() else PackedStates(bits=self.bits[:, draws], n_units=self.n_units)
+
     def unpacked(self, chains: slice = slice(None), draws: slice = slice(None)) -> Array:
         """Return the states, or some of them, int8 (chains, draws, units)."""
         return np.unpackbits(self.bits[chains, draws], axis=-1, count=self.n_units).view(np.int8)
@@ -435,11 +439,11 @@ def gathering(
 
 def gather(raw: Samples, record: Record) -> Samples:
     """Return what a record asks for from a part of a run recorded as ``record.raw()``: this defines it all."""
-    spikes, states = raw.spikes, raw.states
+    spikes = raw.spikes
 
-    def drawn(every: int) -> Array:
-        assert states is not None
-        return states[:, at_draws(raw.start, raw.stop, record.draws_every, every)]
+    def drawn(every: int) -> PackedStates:
+        assert raw.packed is not None
+        return raw.packed.at(at_draws(raw.start, raw.stop, record.draws_every, every))
 
     occupancy = pairs = joint = intervals = None
     steps = raw.stop - raw.start
@@ -448,7 +452,7 @@ def gather(raw: Samples, record: Record) -> Samples:
         on = np.rint(spikes.marginals() * steps).astype(np.int64) if steps else np.zeros_like(spikes.before)
         occupancy = Occupancy(on=on[:, None], steps=np.array([steps]))
     if record.pairs_every:
-        z = drawn(record.pairs_every)
+        z = drawn(record.pairs_every).unpacked()
         z = z.reshape(-1, z.shape[-1]).astype(np.float64)
         pairs = PairCounts(counts=np.rint(z.T @ z).astype(np.int64), draws=len(z))
     if record.joint:
@@ -467,10 +471,10 @@ def gather(raw: Samples, record: Record) -> Samples:
         start=raw.start,
         stop=raw.stop,
         dt=raw.dt,
-        packed=PackedStates.of(drawn(record.states_every)) if record.states_every else None,
+        packed=drawn(record.states_every) if record.states_every else None,
         spikes=spikes if record.spikes else None,
         voltages=voltages,
-        energies=None if record.energy is None else record.energy.of(drawn(record.energy.every)),
+        energies=None if record.energy is None else record.energy.of(drawn(record.energy.every).unpacked()),
         gathered=Gathered(occupancy=occupancy, pairs=pairs, joint=joint, intervals=intervals),
     )
 

@@ -6,6 +6,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.compilation.auxiliary import FactorSettings, by_assignments, by_monomials, settings
 from boltzspike.compilation.encoding import ENCODINGS, encode, polynomial
+from boltzspike.compilation.fit import by_fit
 from boltzspike.errors import ValidationError
 from boltzspike.theory.elimination import posterior
 from boltzspike.theory.exact import exact_joint
@@ -35,6 +36,34 @@ def test_assignments_are_exact_in_the_limit_of_strong_weights(rng):
     errors = [by_assignments(factor, strength=m).residual for m in (5.0, 10.0, 20.0)]
     assert errors[1] < 0.02 * errors[0]
     assert errors[2] < 1e-3 * errors[1]
+
+
+def test_a_table_that_is_a_decision_tree_takes_few_units(rng):
+    z = settings(6)
+    a, b, c, d = z[:, :4].astype(bool).T
+    values = rng.uniform(-5, 0, 5)
+    goal = values[np.select([a & b, a, c & d, c], [0, 1, 2, 3], default=4)]
+    coefficients = goal.reshape((2,) * 6)
+    for axis in range(6):
+        off, on = np.take(coefficients, 0, axis), np.take(coefficients, 1, axis)
+        coefficients = np.stack([off, on - off], axis)
+    units = tuple(range(3, 9))
+    terms = {tuple(np.array(units)[np.array(at) == 1]): float(v) for at, v in np.ndenumerate(coefficients) if v}
+    high = {monomial: v for monomial, v in terms.items() if len(monomial) > 2}
+    factor = FactorSettings(
+        units=units, z=z, log_factor=goal, share=np.exp(goal - goal.max()), possible=np.ones(64, dtype=bool)
+    )
+    fits = [by_fit(factor, high, tolerance=5e-4, bound=3.0) for _ in range(2)]
+    for fit in fits:
+        got = sum(v * z[:, [u - 3 for u in m]].prod(axis=1) for m, v in fit.terms.items())
+        got = got + sum(unit.value(z[:, [u - 3 for u in unit.units]]) for unit in fit.auxiliaries)
+        weight = np.maximum(factor.share, 1e-3)
+        assert np.sqrt(weight @ (got - goal) ** 2 / weight.sum()) == pytest.approx(fit.residual, abs=1e-9)
+        assert fit.residual < 5e-4
+        assert len(fit.auxiliaries) <= 6
+        assert max(np.abs(unit.weights).max() for unit in fit.auxiliaries) < 15
+        assert {u for m in fit.terms for u in m} <= set(units)
+    assert fits[0].terms == fits[1].terms
 
 
 @pytest.mark.parametrize("kind", ENCODINGS)
@@ -137,7 +166,13 @@ def test_weights_beyond_reach_are_brought_there_by_the_deepest_depth_that_does()
     assert near.marginal_error > deep.marginal_error
     assert bs.compile_bayes(network, evidence, depth=6.0).report.depth == 6.0
     # below the shallowest nothing is gained
-    assert bs.compile_bayes(network, evidence, reach=1.0).report.depth == 6.5
+    beyond = bs.compile_bayes(network, evidence, reach=1.0).report
+    assert beyond.depth == 8.0
+    assert beyond.marginal_error < deep.marginal_error
+    # and it is said before anything is sampled
+    assert not near.outlook
+    assert f"{beyond.largest_sum:.3g} in sum at one unit" in beyond.outlook
+    assert beyond.outlook in str(beyond)
 
 
 def test_deterministic_variables_take_no_unit_and_are_read_out():

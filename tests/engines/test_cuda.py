@@ -234,20 +234,37 @@ def test_a_run_in_parts_is_the_run_in_one_bit_for_bit(simulated, name, dtype):
     assert np.array_equal(joined.voltages, whole.voltages)
 
 
-def test_chains_do_not_depend_on_how_many_there_are(simulated):
-    """Six threads a block: three chains of two units; five chains leave the second block filled in part."""
-    program, record = compile_program(busy(n=2)), Record(voltages=True)
-    options = {"dtype": "float32", "limits": {"THREADS_A_BLOCK": 6}}
-    (few,) = simulated("run", program, [100], record, chains=1, **options)
-    (many,) = simulated("run", program, [100], record, chains=5, **options)
+@pytest.mark.parametrize(("n", "block", "in_warp"), [(13, 32, True), (12, 24, False)])
+def test_chains_do_not_depend_on_how_many_there_are(simulated, n, block, in_warp):
+    """Two chains a block, in a warp or across the block; three chains leave the second block filled in part."""
+    from boltzspike.engines.cuda.kernel import Teams
+
+    assert Teams.of(n, block=block, most=512) == Teams(threads=n, chains=2, in_warp=in_warp)
+    program, record = compile_program(busy(n=n, offsets=np.linspace(-0.5, 0.5, n))), Record(voltages=True)
+    options = {"dtype": "float32", "limits": {"THREADS_A_BLOCK": block}}
+    (few,) = simulated("run", program, [40], record, chains=1, **options)
+    (many,) = simulated("run", program, [40], record, chains=3, **options)
     assert np.array_equal(many.voltages[:1], few.voltages)
-    assert not np.array_equal(many.voltages[0], many.voltages[4])
-    expected = reference(program, 100, Record(voltages=True, occupancy=True), chains=5)
-    (counted,) = simulated(
-        "run", program, [100], Record(voltages=True, occupancy=True), chains=5, limits={"THREADS_A_BLOCK": 6}
-    )
+    assert not np.array_equal(many.voltages[0], many.voltages[2])
+    record = Record(voltages=True, occupancy=True, spikes=True, states_every=7, joint=(0, n - 1))
+    expected = reference(program, 40, record, chains=3)
+    (counted,) = simulated("run", program, [40], record, chains=3, limits={"THREADS_A_BLOCK": block})
     assert counted.voltages == pytest.approx(expected.voltages, abs=1e-9)
     assert_same_samples(counted, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 16, 20, 27, 32, 33, 100, 512, 513, 1000, 5000])
+def test_teams_of_threads_leave_few_idle(n):
+    from boltzspike.engines.cuda.kernel import Teams
+
+    teams = Teams.of(n, block=128, most=512)
+    block, units = teams.block(10**6), n * teams.chains
+    assert -(-n // teams.threads) * block <= 1.25 * units or n > 512
+    assert teams.threads * -(-n // teams.threads) < n + teams.threads
+    assert block <= 512
+    assert teams.block(1) in (teams.threads, 32)
+    if teams.in_warp:
+        assert block == 128
 
 
 def test_units_beyond_the_threads_of_a_block_share_them(simulated):
@@ -270,15 +287,17 @@ def test_a_saved_state_goes_on(simulated, tmp_path):
     assert_same_spikes(ours, theirs, least=5)
 
 
-@pytest.mark.parametrize("mean", [0.3, 4.0, 60.0])
+@pytest.mark.parametrize("mean", [0.0, 0.3, 4.0, 60.0])
 def test_events_are_counted_as_the_thresholds_say(simulated, mean):
+    """Also where the law has thresholds of 0, as at a mean of 60, and for a source that is silent."""
     from boltzspike.streams import poisson_thresholds
 
     table = poisson_thresholds(mean)
-    table = table[table < 2**32].astype(np.uint32)
-    for word in (0, int(table[-3]) - 1, int(table[-3]), int(table[-1]), 2**32 - 1, 1234567890):
-        expected = int(np.sum(np.uint64(word) >= table))
-        assert simulated("count_events", table, np.uint32(word)) == expected
+    table = table[table < 2**32]
+    words = {0, 1, 2**24 - 1, 2**24, 2**32 - 1, 1234567890, *(int(t) + d for t in table for d in (-1, 0))}
+    words = np.array(sorted(word for word in words if 0 <= word < 2**32), dtype=np.uint32)
+    expected = [int(np.sum(np.uint64(word) >= table)) for word in words]
+    assert simulated("count_events", [1.5, mean], words) == expected
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,17 @@ def test_the_same_random_state_gives_the_same_model(digits):
     assert first != other
 
 
+@pytest.mark.parametrize("options", [{"optimizer": "adam"}, {"momentum": 0.9}])
+def test_optimizer_and_momentum_reach_the_training(digits, options):
+    X, y = digits[:2]
+    plain, other = (
+        BoltzspikeClassifier(5, epochs=2, random_state=3, **o).fit(X, y).machine_ for o in ({}, options)
+    )
+    assert plain != other
+    with pytest.raises(ValidationError, match="Settings.optimizer"):
+        BoltzspikeRBM(5, optimizer="newton").fit(X)
+
+
 def test_a_machine_is_trained_by_spiking_neurons_on_request(digits):
     X = digits[0][:60]
     rbm = BoltzspikeRBM(4, train_engine="lif", engine="lif", threshold=7.5, epochs=1, chains=4, random_state=0)

@@ -38,3 +38,16 @@ def test_queries_and_the_command_line_take_the_rule(tmp_path, run):
     assert done.exit_code == 0
     assert bs.tune(machine, start=tuned, to="conditionals", duration=2000, steps=1).machine == machine
     assert run("sample", tmp_path / "m.json", "--rule", "conditionals", *short).exit_code == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*largest")  # of the rule that tuning starts from
+def test_the_command_line_answers_one_query_and_a_file_of_them_by_tuned_networks(tmp_path, run):
+    bs.networks.sprinkler().save(tmp_path / "sprinkler.json")
+    (tmp_path / "queries.csv").write_text("wet,cloudy\nno,\nyes,no\n")
+    short = ("--rule", "conditionals", "--duration", "2s", "--chains", "16")
+    one = run("sample", tmp_path / "sprinkler.json", "--evidence", "wet=no", *short)
+    assert one.exit_code == 0
+    assert "rule: tuned" in one.stdout
+    many = run("sample", tmp_path / "sprinkler.json", "--evidence-file", tmp_path / "queries.csv", *short)
+    assert many.exit_code == 0
+    assert "2 queries: mean difference from exact" in many.stdout

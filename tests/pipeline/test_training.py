@@ -124,3 +124,11 @@ def test_inference_and_training_name_what_is_wrong():
         train(restricted(3, 2), [[0, 1, 1]], data_phase="spikes")
     with pytest.raises(UnsupportedFeature, match="a running network can't be set to data"):
         train(restricted(3, 2), [[0, 1, 1]], sampler="lif", settings=Settings(method="cd"))
+
+
+def test_parameters_that_need_another_path_of_the_engine_are_named():
+    chains = SpikingChains(rule="psp", threads=1, burn_in=10.0)
+    model = restricted(3, 2, seed=0)
+    state = chains.start(model, chains=2, seed=0)
+    with pytest.raises(ValidationError, match=r"too wide for the .* lower the rate"):
+        chains.free(model.moved(np.full((3, 2), 90.0), np.zeros(5)), state, (0, 0, 1), steps=1)

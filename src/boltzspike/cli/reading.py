@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,48 @@ def parse_clamp(items: list[str]) -> dict[int | str, int]:
             raise ValidationError(f"clamp[{name!r}]: must be given once, got twice")
         clamp[name] = int(value)
     return clamp
+
+
+def parse_fields(items: list[str], of: type, option: str, *, but: Iterable[str] = ()) -> dict[str, Any]:
+    """Return ``{field: value}`` of a description from ``FIELD=VALUE``; values as Python writes them, or words.
+
+    Examples
+    --------
+    >>> from boltzspike.training.hardware import Hardware
+    >>> parse_fields(["weight_bits=4", "signs=row"], Hardware, "hardware")
+    {'weight_bits': 4, 'signs': 'row'}
+    """
+    from boltzspike.errors import ValidationError
+
+    known = [field.name for field in dataclasses.fields(of) if field.name not in set(but)]
+    given: dict[str, Any] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        if name not in known or not equals:
+            raise ValidationError(f"{option}: must be FIELD=VALUE with one of {', '.join(known)}, got {item!r}")
+        if name in given:
+            raise ValidationError(f"{option}: {name} must be given once, got twice")
+        try:
+            given[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            given[name] = text
+    return given
+
+
+def parse_sizes(text: str, where: str) -> list[int]:
+    """Return numbers of units from ``64`` or ``64,32``.
+
+    Examples
+    --------
+    >>> parse_sizes("64,32", "hidden")
+    [64, 32]
+    """
+    from boltzspike.errors import ValidationError
+
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValidationError(f"{where}: must be a number of units, or several such as 64,32, got {text!r}")
+    return [int(part) for part in parts]
 
 
 def parse_evidence(items: list[str]) -> dict[str, str]:
@@ -188,16 +232,20 @@ def read_target(
     beta: float | None = None,
 ) -> Machine | Compiled | SpikingNetwork:
     """Return the machine or spiking network in a file, or a Bayesian network in it compiled under the evidence."""
-    from boltzspike.compilation import compile_bayes
     from boltzspike.errors import ValidationError
     from boltzspike.model.bayesnet import BayesianNetwork
     from boltzspike.model.network import SpikingNetwork
     from boltzspike.pipeline import read
+    from boltzspike.pipeline.compiling import compiled_for_sampling
+    from boltzspike.progress import terminal_bar
 
     what = read(path, beta=beta)
     if isinstance(what, BayesianNetwork):
-        chosen = {name: value for name, value in (("route", route), ("encoding", encoding)) if value is not None}
-        compiled = compile_bayes(what, evidence, likelihoods=likelihoods, **chosen)  # type: ignore[arg-type]  # validated there
+        chosen = {} if encoding is None else {"encoding": encoding}
+        with terminal_bar("compiling") as bar:
+            compiled = compiled_for_sampling(
+                what, evidence, likelihoods=likelihoods, route=route, progress=bar, **chosen
+            )
         print(compiled.report)
         return compiled
     if evidence:

@@ -34,6 +34,8 @@ SHALLOWEST, DEPTH_STEP = 3.5, 0.5
 REACH = 7.5
 """Largest weight that is asked for: beyond, spiking posteriors get worse (docs/models.md)."""
 INVALID = 0.003
+BEYOND_DEPTH, BEYOND_INVALID = 8.0, 0.0002
+"""Where weights are out of reach whatever is done, tuning has to mend more than the machine's own error saves."""
 _PENALTY_ROUNDS = 8
 _PENALTY_TOLERANCE = 0.2
 _LEAST_SHARE = 1e-30
@@ -55,6 +57,8 @@ class Report:
     n_auxiliary: int
     """Auxiliary units among them."""
     largest_weight: float
+    largest_sum: float
+    """Largest sum of a unit's |weights|."""
     largest_bias: float
     clipped: int
     """Impossible combinations, whose probability the bounded weights leave above zero."""
@@ -70,14 +74,27 @@ class Report:
     why_unknown: str = ""
     """Why the machine's own error could not be computed, if so."""
 
+    @property
+    def outlook(self) -> str:
+        """What spiking neurons will make of it, where that is little; else empty."""
+        if self.largest_weight <= REACH:
+            return ""
+        return (
+            f"weights beyond {REACH:g} ({self.largest_sum:.3g} in sum at one unit) are too strong for the rules "
+            "that do not simulate the network: marginals were off by .06 to .15 on average, .3 to .6 at most; the "
+            "rule 'conditionals' tunes the network first, in seconds at 60 units and minutes at 200"
+        )
+
     def __str__(self) -> str:
-        """Return one line."""
+        """Return one line, and the outlook."""
         error = f"not computed ({self.why_unknown})"
         if self.marginal_error is not None:
             error = f"{self.marginal_error:.2g} (D_KL {self.kl_divergence:.2g})"
         return (
-            f"{self.n_variables} variables as {self.n_units} units, {self.n_auxiliary} of them auxiliary; "
+            f"{self.n_variables} variables as {self.n_units} units, {self.n_auxiliary} of them auxiliary "
+            f"({self.route}); "
             f"largest |weight| {self.largest_weight:.3g}; largest error of the machine's marginals {error}"
+            f"{self.outlook and '; ' + self.outlook}"
         )
 
 
@@ -148,6 +165,7 @@ def compile_bayes(
     reach: float = REACH,
     invalid: float | None = None,
     check: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Compiled:
     """Compile a Bayesian network under evidence to a Boltzmann machine over units and auxiliary units.
 
@@ -171,7 +189,7 @@ def compile_bayes(
         Of variables of more than two states: ``"one-hot"``, ``"domain-wall"`` or ``"bits"``.
     depth
         Impossible combinations get about exp(-depth); ``None``: by route, ``DEPTHS``, and as much less as brings
-        all weights within ``reach`` (``"fitted"``).
+        all weights within ``reach`` (``"fitted"``); where none does, 8.
     bound
         Soft bound on the couplings of factors of order >= 3 (``"fitted"``).
     strength
@@ -184,9 +202,12 @@ def compile_bayes(
     invalid
         Share of draws in which a variable of more than two states may show none: the penalties are the weakest
         that do, by elimination over the units. Left out on read-out, such draws cost the other variables a little
-        too: ``report.marginal_error`` counts it. ``None``: .003 (``"fitted"``), else exp(-depth).
+        too: ``report.marginal_error`` counts it. ``None``: .003 (``"fitted"``; .0002 where weights are out of
+        reach), else exp(-depth).
     check
         Compare the machine with the exact posterior; ``False`` saves the time.
+    progress
+        Called with (tables done, tables in all), from the start again for each depth that is tried.
 
     Raises
     ------
@@ -212,25 +233,58 @@ def compile_bayes(
         raise ValidationError("evidence: must leave something to sample, but every variable follows from it")
     options: dict[str, Any] = {
         "route": route, "encoding": encoding, "bound": bound, "strength": strength, "tolerance": tolerance,
-        "invalid": INVALID if invalid is None and route == "fitted" else invalid, "check": check,
+        "progress": progress,
     }  # fmt: skip
-    at = lambda depth: _compile(network, simple, fixed, soft, depth=depth, started=started, **options)
-    deepest = DEPTHS[route] if depth is None else depth
-    found = at(deepest)
-    # a depth less by one takes at most two from a weight: what is further off is not the depth's doing
-    near = found.report.largest_weight <= reach + 2 * (deepest - SHALLOWEST)
-    if depth is not None or route != "fitted" or found.report.largest_weight <= reach or not near:
-        return found
-    depths = np.arange(SHALLOWEST, deepest, DEPTH_STEP)
-    best, first, last = found, 0, len(depths) - 1
-    while first <= last:  # the deepest one within reach, by halving
-        middle = (first + last) // 2
-        tried = at(float(depths[middle]))
-        if tried.report.largest_weight <= reach:
-            best, first = tried, middle + 1
-        else:
-            last = middle - 1
-    return best
+    at = lambda depth, most_invalid: _compile(
+        network, simple, fixed, soft, depth=depth, invalid=most_invalid if invalid is None else invalid,
+        started=started, check=check, **options,
+    )  # fmt: skip
+    if route != "fitted":
+        depth = DEPTHS[route] if depth is None else depth
+        return at(depth, math.exp(-depth))
+    if depth is not None:
+        return at(depth, INVALID)
+    deepest = DEPTHS[route]
+    if _strongest_pair(network, simple, encoding, SHALLOWEST) <= reach:
+        found = at(deepest, INVALID)
+        if found.report.largest_weight <= reach:
+            return found
+        # a depth less by one takes at most two from a weight: what is further off is not the depth's doing
+        if found.report.largest_weight <= reach + 2 * (deepest - SHALLOWEST):
+            depths = np.arange(SHALLOWEST, deepest, DEPTH_STEP)
+            best, first, last = None, 0, len(depths) - 1
+            while first <= last:  # the deepest one within reach, by halving
+                middle = (first + last) // 2
+                tried = at(float(depths[middle]), INVALID)
+                if tried.report.largest_weight <= reach:
+                    best, first = tried, middle + 1
+                else:
+                    last = middle - 1
+            if best is not None:
+                return best
+    return at(BEYOND_DEPTH, BEYOND_INVALID)
+
+
+def _strongest_pair(network: BayesianNetwork, simple: Simplified, encoding: str, depth: float) -> float:
+    """Return the largest weight that the tables ask for which need no auxiliary unit."""
+    encodings, _ = _encodings(network, simple, encoding)
+    terms: Polynomial = {}
+    for scope, table in _clusters(simple.factors):
+        exact = polynomial(scope, _log_table(table, depth, "fitted"), encodings)
+        if max(map(len, exact), default=0) <= 2:
+            add(terms, exact)
+    return max((abs(value) for monomial, value in terms.items() if len(monomial) == 2), default=0.0)
+
+
+def _log_table(table: Array, depth: float, route: str) -> Array:
+    """Return the logarithms of a table relative to its largest, those of zeros -depth.
+
+    What is possible but rarer than any zero need be would only cost weight (``"fitted"``).
+    """
+    with np.errstate(divide="ignore"):
+        log_table = np.log(table / table.max())
+    rarest = -2 * depth if route == "fitted" else -math.inf
+    return np.where(table > 0, np.maximum(log_table, rarest), -depth)
 
 
 def _compile(
@@ -245,12 +299,12 @@ def _compile(
     bound: float,
     strength: float,
     tolerance: float,
-    invalid: float | None,
+    invalid: float,
     check: bool,
+    progress: Callable[[int, int], None] | None,
     started: float,
 ) -> Compiled:
     """Return the network compiled at one depth."""
-    invalid = math.exp(-depth) if invalid is None else invalid
     encodings, names = _encodings(network, simple, encoding)
     require(len(names) <= MAX_UNITS, "network", f"of at most {MAX_UNITS} units", len(names))
     # a state that several patterns show shares its probability among them
@@ -260,13 +314,11 @@ def _compile(
     auxiliaries: list[Auxiliary] = []
     residual, clipped = 0.0, 0
     logs: list[Factor] = []
-    for scope, table in clusters:
-        with np.errstate(divide="ignore"):
-            log_table = np.log(table / table.max())
-        clipped += int(np.sum(np.isneginf(log_table)))
-        # what is possible but rarer than any zero need be would only cost weight
-        rarest = -2 * depth if route == "fitted" else -math.inf
-        log_table = np.where(table > 0, np.maximum(log_table, rarest), -depth)
+    for done, (scope, table) in enumerate(clusters):
+        if progress is not None:
+            progress(done, len(clusters))
+        log_table = _log_table(table, depth, route)
+        clipped += int(np.sum(table == 0))
         logs.append((scope, log_table))
         exact = polynomial(scope, log_table, encodings)
         if max((len(m) for m in exact), default=0) <= 2:
@@ -317,6 +369,7 @@ def _compile(
         n_units=machine.n_units,
         n_auxiliary=len(auxiliaries),
         largest_weight=float(magnitude.max(initial=0.0)),
+        largest_sum=float(magnitude.sum(axis=1).max(initial=0.0)),
         largest_bias=float(np.abs(machine.biases).max()),
         clipped=clipped,
         residual=residual,

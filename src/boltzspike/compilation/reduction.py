@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from boltzspike.compilation.auxiliary import FactorSettings, Fit, by_fit, by_monomials
+from boltzspike.compilation.auxiliary import FactorSettings, Fit
 from boltzspike.compilation.encoding import Encoding, Polynomial, add
+from boltzspike.compilation.fit import by_fit
 from boltzspike.errors import UnsupportedFeature
 from boltzspike.model.description import Array
 
@@ -64,8 +65,8 @@ def fitted(
             next((part for scope, part in parts.items() if over <= scope), low)[monomial] = value
     fits = []
     for scope, part in parts.items():
-        exact_units = by_monomials(part).auxiliaries
-        fits.append(by_fit(_part(factor, part, scope, owner), tolerance=tolerance, bound=bound, exact=exact_units))
+        high = {m: value for m, value in part.items() if len(m) > 2}
+        fits.append(by_fit(_part(factor, part, scope, owner), high, tolerance=tolerance, bound=bound))
     for fit in fits:
         add(low, fit.terms)
     auxiliaries = tuple(itertools.chain.from_iterable(fit.auxiliaries for fit in fits))

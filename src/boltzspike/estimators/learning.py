@@ -46,6 +46,8 @@ class _Learner(BaseEstimator):
         method: str = "pcd",
         steps: int = 1,
         weight_decay: float = 1e-3,
+        optimizer: str = "sgd",
+        momentum: float = 0.0,
         duration: float = 1000.0,
         chains: int = 16,
         calibration: Calibration | None = None,
@@ -61,6 +63,8 @@ class _Learner(BaseEstimator):
         self.method = method
         self.steps = steps
         self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.momentum = momentum
         self.duration = duration
         self.chains = chains
         self.calibration = calibration
@@ -96,7 +100,9 @@ class _Learner(BaseEstimator):
         settings = Settings(
             epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
             method=self.method,  # type: ignore[arg-type]
-            steps=self.steps, weight_decay=self.weight_decay, seed=seed, average=0.99, **more,
+            steps=self.steps, weight_decay=self.weight_decay,
+            optimizer=self.optimizer,  # type: ignore[arg-type]
+            momentum=self.momentum, seed=seed, average=0.99, **more,
         )  # fmt: skip
         spiking: dict[str, Any] = {"calibration": self.calibration} if self.train_engine == "lif" else {}
         return train(model, data, sampler=self.train_engine, settings=settings, **spiking)
@@ -122,7 +128,7 @@ class BoltzspikeRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Learner)
     threshold
         A feature is 1 where it exceeds this: ``"mean"`` (of each feature, learned in ``fit``) or a number;
         ``None``: X must be binary.
-    epochs, batch_size, learning_rate, method, steps, weight_decay
+    epochs, batch_size, learning_rate, method, steps, weight_decay, optimizer, momentum
         As in ``training.Settings``.
     duration, chains
         Of the runs of LIF neurons for each sample: ms of each chain.
@@ -204,7 +210,7 @@ class BoltzspikeClassifier(ClassifierMixin, _Learner):
     Parameters
     ----------
     n_components, train_engine, threshold, epochs, batch_size, learning_rate, method, steps, weight_decay, \
-duration, chains, calibration, random_state
+optimizer, momentum, duration, chains, calibration, random_state
         As in ``BoltzspikeRBM``.
     engine
         What ``predict`` and ``predict_proba`` use: ``"gibbs"``, or ``"lif"``: a network of LIF neurons whose label
@@ -233,6 +239,8 @@ duration, chains, calibration, random_state
         method: str = "pcd",
         steps: int = 1,
         weight_decay: float = 1e-3,
+        optimizer: str = "sgd",
+        momentum: float = 0.0,
         discriminative: float = 0.3,
         duration: float = 1000.0,
         chains: int = 16,
@@ -242,8 +250,8 @@ duration, chains, calibration, random_state
         super().__init__(
             n_components, engine=engine, train_engine=train_engine, threshold=threshold, epochs=epochs,
             batch_size=batch_size, learning_rate=learning_rate, method=method, steps=steps,
-            weight_decay=weight_decay, duration=duration, chains=chains, calibration=calibration,
-            random_state=random_state,
+            weight_decay=weight_decay, optimizer=optimizer, momentum=momentum, duration=duration, chains=chains,
+            calibration=calibration, random_state=random_state,
         )  # fmt: skip
         self.discriminative = discriminative
 

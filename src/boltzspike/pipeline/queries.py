@@ -15,7 +15,7 @@ import numpy as np
 
 from boltzspike import diagnostics
 from boltzspike.calibration import Calibration
-from boltzspike.compilation import Compiled, compile_bayes
+from boltzspike.compilation import Compiled
 from boltzspike.engines import Engine
 from boltzspike.errors import BoltzspikeError, BoltzspikeWarning, Interrupted, require
 from boltzspike.files import read_text
@@ -23,6 +23,7 @@ from boltzspike.formats.queries import Query, parse_queries
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.boltzmann import Machine, clamp_indices
 from boltzspike.model.synapse import Synapse
+from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.running_networks import Progress
 from boltzspike.pipeline.sampling import sample
 from boltzspike.posterior import PosteriorResult, mixing_of
@@ -233,7 +234,7 @@ def _posed(
         if isinstance(target, BayesianNetwork):
             soft = {variable: value for variable, value in given.items() if isinstance(value, Mapping)}
             hard = {variable: value for variable, value in given.items() if variable not in soft}
-            compiled: Compiled = compile_bayes(target, hard, likelihoods=soft, **compiling)
+            compiled: Compiled = compiled_for_sampling(target, hard, likelihoods=soft, **compiling)
             states = {target.names[v]: target.states[v][s] for v, s in compiled.evidence.items()}
             return name, {**states, **soft}, {"machine": compiled}
         # a file's 0 and 1 are text

@@ -12,7 +12,7 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration
-from boltzspike.compilation import Compiled, compile_bayes
+from boltzspike.compilation import Compiled
 from boltzspike.engines import Engine
 from boltzspike.errors import is_number, require
 from boltzspike.inputs import Initial
@@ -22,6 +22,7 @@ from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.schedule import Course
 from boltzspike.model.synapse import Synapse
 from boltzspike.pipeline.changing import HELD_NEURONS, EvidenceCourse, clamp_course, evidence_by_unit, extended
+from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import (
     ABSTRACT,
@@ -96,8 +97,8 @@ def sample(
     Parameters
     ----------
     machine
-        The target. A Bayesian network is compiled to a Boltzmann machine by ``compile_bayes`` with its defaults;
-        for other ways pass what that function returns.
+        The target. A Bayesian network is compiled by ``compile_bayes``, with fitted or exact units, whichever mix
+        faster; for other ways pass what that function returns.
     target
         For a ``SpikingNetwork``: a machine of the same units to compare the samples with; ``None``: there is none.
     calibration
@@ -207,7 +208,7 @@ def sample(
     clamping = clamping or "bias"
     compiled = None
     if isinstance(machine, BayesianNetwork):
-        compiled = compile_bayes(machine, evidence, likelihoods=likelihoods)
+        compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods)
     elif isinstance(machine, Compiled):
         compiled = machine
     if compiled is machine or compiled is None:
@@ -240,6 +241,12 @@ def sample(
         place = {int(unit): k for k, unit in enumerate(free)}
         moving = [(time, {place[unit]: value for unit, value in given.items()}) for time, given in changes]
         clamps = clamp_course(plain, moving)
+    # before the translation, which may be minutes of tuning
+    relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
+    if relaxation is not None:
+        relaxation *= calibration.neuron.tau_refrac
+        if resume is None:
+            warn_of_mixing(relaxation, burn_in + duration)
     every, translation, network, shift = None, None, None, 0.0
     if engine in ABSTRACT:
         require(rule is None, "rule", f"None with the engine {engine!r}, which samples the machine itself", rule)
@@ -269,6 +276,8 @@ def sample(
         )  # fmt: skip
         warn_of_dt(calibration, dt)
         held_units = clamped if clamping == "spikes" else {}
+        if progress is not None and hasattr(progress, "stage"):
+            progress.stage(f"translating by the rule {rule!r}" if isinstance(rule, str) else "translating")
         translation = translation_of(
             plain, rule, calibration, synapse, held_units, chains=max(chains, GROUPS), dt=dt, seed=seed,
             engine=engine, threads=threads,
@@ -281,11 +290,6 @@ def sample(
             run_network, network, duration, chains, dt, seed, engine, threads, kept,
             clamp=clamped if clamping == "spikes" else None, initial=initial,
         )  # fmt: skip
-    relaxation = relaxation_time(machine.given(clamped)[0].to_boltzmann())
-    if relaxation is not None:
-        relaxation *= calibration.neuron.tau_refrac
-        if resume is None:
-            warn_of_mixing(relaxation, burn_in + duration)
     one_target = not schedule and evidence_course is None and (clamping == "bias" or not clamped)
     known = one_target and len(free) <= MAX_SHOWN_JOINT and isinstance(record, str)
     started = functools.partial(run, burn_in=burn_in, checkpoint=checkpoint, resume=resume, spool=spool)

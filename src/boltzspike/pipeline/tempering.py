@@ -10,6 +10,7 @@ networks", PLoS Comput. Biol. 18 (2022) e1009753).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from boltzspike.calibration import Calibration
 from boltzspike.engines import get_engine
 from boltzspike.errors import UnsupportedFeature, require
 from boltzspike.model.background import PoissonBackground
+from boltzspike.model.boltzmann import Machine, clamp_indices
 from boltzspike.model.description import Array, Given, description, frozen_array, set_field
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.schedule import Piecewise
 from boltzspike.pipeline.responses import calibrate
+from boltzspike.pipeline.translations import translation_of
 from boltzspike.program import compile_program
 from boltzspike.samples import Record
 from boltzspike.translation.psp import synaptic_weights
@@ -156,6 +159,37 @@ def run_tempered(
             assert samples.states is not None
             kept.append(samples.states[:, -1])
     return np.stack(kept, axis=1)
+
+
+def last_cold_states(
+    machine: Machine,
+    calibration: Calibration,
+    *,
+    hottest: float,
+    period: float,
+    periods: int,
+    chains: int,
+    clamp: Mapping[int | str, int] | None = None,
+    seed: int = 1,
+    threads: int | None = None,
+) -> Array:
+    """Return the states (chains, 1, n) of LIF networks of a machine after the last of ``periods`` swellings.
+
+    Units in ``clamp`` are held at these values. The others as in ``run_tempered``.
+    """
+    _course(hottest, period, 0.5)  # says what is wrong before the work
+    temperatures = temperature_map(calibration)
+    temperatures.factor(hottest)
+    clamped = clamp_indices(machine, clamp or {})
+    conditioned, free = machine.given(clamped)
+    translation = translation_of(conditioned.to_boltzmann(), None, calibration, None, {})
+    z = np.zeros((chains, 1, machine.n_units), dtype=np.int8)
+    z[..., list(clamped)] = list(clamped.values())
+    z[..., free] = run_tempered(
+        translation.network, temperatures, hottest=hottest, period=period, periods=periods,
+        chains=chains, seed=seed, threads=threads,
+    )[:, -1:]  # fmt: skip
+    return z
 
 
 def _course(hottest: float, period: float, share: float) -> tuple[Array, Array]:

@@ -306,10 +306,9 @@ def _from_arrays(arrays: State, runner: Any) -> Any:
     like = runner.init(seed=int(arrays["engine-seed"]), chains=chains)
     missing = [f.name for f in dataclasses.fields(like) if f"engine-{f.name}" not in arrays]
     if missing:
-        reason = getattr(runner, "fallen_back", None) or "it is of another kind"
         raise ValidationError(
             "Settings.learning_rate: training has left what the running network can follow; its new parameters "
-            f"need another path of the engine ({reason}); lower the rate"
+            f"need another path of the engine ({runner.approximation}); lower the rate"
         )
     values = {}
     for f in dataclasses.fields(like):

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boltzspike.compilation import compile_bayes
 from boltzspike.diagnostics import MIN_BLOCKS
 from boltzspike.errors import BoltzspikeWarning, Interrupted, ValidationError, require
 from boltzspike.model.bayesnet import BayesianNetwork
 from boltzspike.model.network import SpikingNetwork
+from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.runs import warn_of_mixing
 from boltzspike.pipeline.sampling import sample
 from boltzspike.result import Result
@@ -120,7 +120,7 @@ def sample_until(
         require(known, "target", "given with until='dkl<X' of a SpikingNetwork", None)
     if isinstance(machine, BayesianNetwork):
         given = {name: options.pop(name, None) for name in ("evidence", "likelihoods")}
-        machine = compile_bayes(machine, given["evidence"], likelihoods=given["likelihoods"])
+        machine = compiled_for_sampling(machine, given["evidence"], likelihoods=given["likelihoods"])
     ends = [duration / 2**k for k in range(LOOKS - 1, -1, -1)]
     ends = [end for end in ends if end >= FIRST_LOOK or end == duration]
     total: Result | None = None

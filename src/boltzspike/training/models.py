@@ -155,8 +155,13 @@ def class_rbm(
     H. Larochelle and Y. Bengio, "Classification using discriminative restricted Boltzmann machines", ICML 2008.
     ``data`` holds pixels and one-hot labels side by side.
     """
-    names = [f"{PIXEL}{k}" for k in range(pixels)] + [f"{LABEL}{k}" for k in range(labels)]
+    names = class_names(pixels, labels)
     return restricted(pixels + labels, hidden, data=data, scale=scale, seed=seed, names=names)
+
+
+def class_names(pixels: int, labels: int) -> list[str]:
+    """Return names of pixels and label units, by which ``classify`` and ``generate`` find the labels."""
+    return [f"{PIXEL}{k}" for k in range(pixels)] + [f"{LABEL}{k}" for k in range(labels)]
 
 
 def layered(

@@ -19,7 +19,7 @@ import numpy as np
 from boltzspike.checkpoint import fingerprint, read_annotated, write_annotated
 from boltzspike.errors import Interrupted, ValidationError, require
 from boltzspike.files import check_writable
-from boltzspike.model.description import Array, frozen_array
+from boltzspike.model.description import Array, frozen_array, set_number
 from boltzspike.running import stop_requests
 from boltzspike.streams import check_seed
 from boltzspike.training.measures import class_statistics, pseudo_likelihood, reconstruction_error
@@ -97,6 +97,8 @@ class Settings:
         rates = frozen_array(np.atleast_1d(self.learning_rate), "Settings.learning_rate", ndim=1)
         ok = rates.shape in ((1,), (2,)) and bool(np.isfinite(rates).all()) and bool((rates > 0).all())
         require(ok, "Settings.learning_rate", "> 0, or a first and a last value > 0", self.learning_rate)
+        for name in ("momentum", "average", "weight_decay", "sparsity_cost", "discriminative"):
+            set_number(self, name)
         for name in ("momentum", "average"):
             require(0 <= getattr(self, name) < 1, f"Settings.{name}", "in [0, 1)", getattr(self, name))
         _require_whole("Settings.labels", self.labels, 0)
@@ -105,13 +107,13 @@ class Settings:
             self.labels,
         )  # fmt: skip
         for name in ("weight_decay", "sparsity_cost", "discriminative"):
-            value = getattr(self, name)
-            require(bool(np.isfinite(value)) and value >= 0, f"Settings.{name}", ">= 0", value)
+            require(getattr(self, name) >= 0, f"Settings.{name}", ">= 0", getattr(self, name))
         allowed = "0 with parameters='biases': the weights stay"
         require(
             self.parameters == "all" or self.weight_decay == 0, "Settings.weight_decay", allowed, self.weight_decay
         )
         if self.sparsity is not None:
+            set_number(self, "sparsity")
             require(0 < self.sparsity < 1, "Settings.sparsity", "in (0, 1)", self.sparsity)
         check_seed(self.seed)
 
