@@ -40,7 +40,7 @@ def calibrate(
     network: Annotated[
         bool, typer.Option("--network", help="Learn the translation rule from small networks.")
     ] = False,
-    networks: Annotated[int, typer.Option(help="Number of networks to learn from.")] = 600,
+    networks: Annotated[int, typer.Option(help="Number of networks to learn from.")] = 440,
     plasticity: Plasticity = "renewing",
     duration: Duration = "100s",
     chains: Chains = 16,

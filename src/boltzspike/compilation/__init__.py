@@ -31,8 +31,10 @@ DEPTHS = {"fitted": 6.5, "monomials": 18.0, "assignments": 9.0}
 MAX_UNITS = 4096
 SHALLOWEST, DEPTH_STEP = 3.5, 0.5
 """Depths that are tried where weights are out of reach."""
-REACH = 7.5
+REACH = 6.0
 """Largest weight that is asked for: beyond, spiking posteriors get worse (docs/models.md)."""
+STRONG = 12.0
+"""Networks with weights up to 10 were measured to be fine, those from 16 on are not (docs/models.md)."""
 INVALID = 0.003
 BEYOND_DEPTH, BEYOND_INVALID = 8.0, 0.0002
 """Where weights are out of reach whatever is done, tuning has to mend more than the machine's own error saves."""
@@ -77,10 +79,10 @@ class Report:
     @property
     def outlook(self) -> str:
         """What spiking neurons will make of it, where that is little; else empty."""
-        if self.largest_weight <= REACH:
+        if self.largest_weight <= STRONG:
             return ""
         return (
-            f"weights beyond {REACH:g} ({self.largest_sum:.3g} in sum at one unit) are too strong for the rules "
+            f"weights of up to {self.largest_weight:.3g} ({self.largest_sum:.3g} in sum at one unit) are too strong for the rules "
             "that do not simulate the network: marginals were off by .06 to .15 on average, .3 to .6 at most; the "
             "rule 'conditionals' tunes the network first, in seconds at 60 units and minutes at 200"
         )

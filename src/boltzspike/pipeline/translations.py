@@ -192,7 +192,7 @@ _POINT_CHAINS, _POINT_SWEEPS = 256, 60.0
 """Of the Gibbs samples: the chains are many, as modes may be left seldom."""
 
 
-NETWORKS = 600
+NETWORKS = 440
 """From which the translation rule is learned, by default."""
 
 
