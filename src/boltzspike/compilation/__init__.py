@@ -84,8 +84,8 @@ class Report:
         return (
             f"weights of up to {self.largest_weight:.3g} ({self.largest_sum:.3g} in sum at one unit) are too "
             "strong for the rules that do not simulate the network: marginals were off by .06 to .15 on "
-            "average, .3 to .6 at most; the rule 'conditionals' tunes the network first, in seconds at 60 units "
-            "and minutes at 200"
+            "average, .3 to .6 at most; the rule 'conditionals' tunes the network first, in seconds at 60 units, "
+            "in ten minutes and more at 200"
         )
 
     def __str__(self) -> str:
