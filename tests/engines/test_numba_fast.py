@@ -109,9 +109,29 @@ def assert_same_state(a, b):
 )
 def test_spikes_without_noise_come_within_a_step_of_the_exact_ones(layout, options):
     program = diverse_program(20, **options)
+    assert_spikes_within_a_step(FastRunner(program, threads=1, layout=layout), program)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("strength", "degree"), [(0.05, 4), (0.1, 5), (0.15, 6)])
+def test_strong_synapses_take_a_polynomial_of_higher_degree(layout, strength, degree):
+    program = program_with_a_hub(strength)
+    runner = FastRunner(program, threads=1, layout=layout)
+    assert runner.scaled.degree == degree
+    assert_spikes_within_a_step(runner, program)
+
+
+def program_with_a_hub(strength):
+    """Unit 0 listens to all others, in uS, and they to none."""
+    weights = np.zeros((20, 20))
+    weights[0, 1:] = strength * np.resize([1, -1], 19)
+    return diverse_program(20, tau_syn=(10.0, 10.0)).with_values(weights=weights)
+
+
+def assert_spikes_within_a_step(fast, program):
     record = Record(spikes=True)
     spikes = []
-    for runner in (ExactRunner(program, threads=1), FastRunner(program, threads=1, layout=layout)):
+    for runner in (ExactRunner(program, threads=1), fast):
         state = runner.init(seed=0, chains=2)
         samples, _ = runner.run(state, 3000, record)
         spikes.append(samples.spikes)
@@ -359,9 +379,10 @@ def test_unsupported_says_what():
     alpha = dataclasses.replace(S1.neuron, kernel="alpha")
     program = compile_program(SpikingNetwork(neurons=alpha, backgrounds=S1.background, weights=np.zeros((2, 2))))
     assert unsupported(program) == "alpha"
+    assert "too wide for the membrane's polynomial" in unsupported(program_with_a_hub(strength=1.0))
 
 
-@pytest.mark.parametrize("interval", [(0.1, 0.2), (0.01, 0.3), (0.4, 0.7)])
+@pytest.mark.parametrize("interval", [(0.1, 0.2), (0.01, 0.3), (0.4, 0.7), (0.1, 1.2), (0.1, 3.0)])
 def test_membrane_polynomial_keeps_its_error(interval):
     polynomial, error = relaxation(*interval)
     x = np.linspace(*interval, 77)

@@ -44,6 +44,8 @@ PICKED = 0
 KERNEL_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
 """Without numba's runtime references to arrays aren't counted. Each count is a call, made in each step where numba
 can't see that it need not; together they had cost as much as the neurons."""
+MAX_DEGREE = 6
+"""Of the membrane's polynomial."""
 G_EXC, G_INH, V, FIELDS = 0, 1, 2, 3
 E_EXC, E_INH, LEAK, RESET, DECAY_EXC, DECAY_INH, PARAMETERS = 0, 1, 2, 3, 4, 5, 6
 """Rows of ``Tables.parameters``. LEAK is g_l dt/c_m, of current-based neurons the decay factor of v."""
@@ -63,7 +65,7 @@ class Tables(NamedTuple):
     """float32 [row][exc, inh][k][16]."""
     noise_stride: int
     relaxation: Array
-    """float32 [4]: polynomial of (1 - exp(-x)) / x, constant first."""
+    """float32 [MAX_DEGREE + 1]: polynomial of (1 - exp(-x)) / x, constant first."""
     refractory: Array
     """int32 [unit], steps."""
     renewal: Array
@@ -161,7 +163,10 @@ def store_generator(block, generator):
 def load_relaxation(tables):
     """Return the coefficients of the membrane's polynomial, constant first."""
     c = tables.relaxation
-    return broadcast(c[0]), broadcast(c[1]), broadcast(c[2]), broadcast(c[3])
+    return (
+        broadcast(c[0]), broadcast(c[1]), broadcast(c[2]), broadcast(c[3]), broadcast(c[4]), broadcast(c[5]),
+        broadcast(c[6]),
+    )  # fmt: skip
 
 
 @njit(forceinline=True)
@@ -186,7 +191,7 @@ def advance(
     solution for a step of constant conductance, without exponential or division.
     """
     dynamics, parameters = block.dynamics, tables.parameters
-    c0, c1, c2, c3 = relaxation
+    c0, c1, c2, c3, c4, c5, c6 = relaxation
     # the arrivals of this step are there already: what they are is known long before they are needed
     g_exc = load(dynamics, at)
     g_inh = load(dynamics, at + G_INH * ROW)
@@ -196,7 +201,10 @@ def advance(
         x = leak + g_exc + g_inh
         n = fmuladd(load(parameters, constant + E_EXC * ROW), g_exc, bias)
         n = fmuladd(load(parameters, constant + E_INH * ROW), g_inh, n)
-        phi = fmuladd(c3, x, c2) if degree >= 3 else c2
+        phi = fmuladd(c6, x, c5) if degree >= 6 else c5
+        phi = fmuladd(phi, x, c4) if degree >= 5 else c4
+        phi = fmuladd(phi, x, c3) if degree >= 4 else c3
+        phi = fmuladd(phi, x, c2) if degree >= 3 else c2
         phi = fmuladd(phi, x, c1) if degree >= 2 else c1
         phi = fmuladd(phi, x, c0)
         v = fmuladd(phi, n - x * v, v)

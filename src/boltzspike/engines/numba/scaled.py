@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from boltzspike.engines.numba.noise import Noise, background_noise
-from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, PARAMETERS, PICKED, ROW, Tables, V
+from boltzspike.engines.numba.row import FIELDS, G_EXC, G_INH, MAX_DEGREE, PARAMETERS, PICKED, ROW, Tables, V
 from boltzspike.program import FREE, Program
 
 Array = np.ndarray
@@ -145,7 +145,7 @@ def scale(program: Program, layout: Layout, law: str | None) -> ScaledProgram:
             thresholds=thresholds,
             jumps=jumps,
             noise_stride=noise_stride,
-            relaxation=np.pad(polynomial, (0, 4 - len(polynomial))).astype(np.float32),
+            relaxation=np.pad(polynomial, (0, MAX_DEGREE + 1 - len(polynomial))).astype(np.float32),
             refractory=p.refractory_steps.astype(np.int32),
             renewal=_flat(renewal, np.float32),
             renewal_length=renewal.shape[1],
@@ -290,11 +290,11 @@ def _all_weights(program: Program, sign: int) -> Array:
 def relaxation(low: float, high: float) -> tuple[Array, float]:
     """Return a polynomial for (1 - exp(-x))/x on a range, constant first, and its largest relative error.
 
-    Its degree is the lowest of 1, 2, 3 that keeps the error within ``_RELAXATION_ERROR``, else 3.
+    Its degree is the lowest that keeps the error within ``_RELAXATION_ERROR``, else ``MAX_DEGREE``.
     """
     x = np.linspace(low, high, 201)
     exact = -np.expm1(-x) / x
-    for degree in (1, 2, 3):
+    for degree in range(1, MAX_DEGREE + 1):
         fit = np.polynomial.Chebyshev.interpolate(lambda t: -np.expm1(-t) / t, degree, [low, high + 1e-9])
         polynomial = fit.convert(kind=np.polynomial.Polynomial).coef
         polynomial = np.pad(polynomial, (0, degree + 1 - len(polynomial)))
