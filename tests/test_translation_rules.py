@@ -11,8 +11,9 @@ from boltzspike.errors import BoltzspikeWarning, CalibrationError, UnsupportedFe
 from boltzspike.pipeline import with_network, working_point
 from boltzspike.pipeline.translations import shipped
 from boltzspike.theory.exact import all_states, exact_joint, exact_moments
-from boltzspike.translation import budget, learned, matched, teaching, tuned
+from boltzspike.translation import budget, learned, matched, sweeps, teaching, tuned
 from boltzspike.translation.conditionals import Conditionals
+from boltzspike.translation.sweeps import SWEEPS, Sweeps
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 
@@ -544,6 +545,44 @@ def test_the_error_of_conditionals_is_the_sum_of_their_divergences():
     assert abs(value) < 3 * error
 
 
+def swept(machine, seed=7):
+    """Return what samples a machine from given states, one unit after the other."""
+    rng, weights, biases = np.random.default_rng(seed), np.asarray(machine.weights), np.asarray(machine.biases)
+
+    def sweep(states):
+        z = states.astype(float)
+        for _ in range(SWEEPS):
+            for k in range(machine.n_units):
+                z[:, k] = rng.random(len(z)) < 1 / (1 + np.exp(-(z @ weights[k] + biases[k])))
+        return z
+
+    return sweep
+
+
+def test_sweeps_tell_how_far_the_parameters_of_a_machine_are_off(monkeypatch):
+    monkeypatch.setattr(sweeps, "_STATES", 2**20)
+    target = gaussian_machine(3, n=4)
+    other, upper, biases = shifted(target, 0.1)
+    demand = Sweeps(np.asarray(target.weights) != 0, swept(target))
+    steps = demand.directions(drawn(other, 50_000))[1]
+    error = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
+    assert np.all(np.abs(steps.mean(axis=0) + demand.vector(biases, upper)) < 4 * error + 0.015)
+    assert np.abs(upper).max() > 6 * error.max()
+
+
+def test_the_error_of_sweeps_that_forget_is_the_divergence_of_the_joint_law(monkeypatch):
+    monkeypatch.setattr(sweeps, "_STATES", 2**19)
+    target = gaussian_machine(3, n=4)
+    other, *_ = shifted(target, 0.1)
+    p, q = (enumerated(m).probabilities for m in (target, other))
+    demand = Sweeps(np.asarray(target.weights) != 0, swept(target))
+    value, error = tuned._divergence(*demand.directions(drawn(other, 20_000)))
+    assert error < (p @ np.log(p / q)) / 5
+    assert value == pytest.approx(p @ np.log(p / q), abs=3 * error, rel=0.1)
+    value, error = tuned._divergence(*demand.directions(drawn(target, 20_000)))
+    assert abs(value) < 3 * error
+
+
 def test_large_systems_are_solved_as_small_ones_are(monkeypatch):
     target = gaussian_machine(3, n=4)
     demand, groups = Conditionals(target, np.asarray(target.weights) != 0), drawn(gaussian_machine(4, n=4), 500)
@@ -552,16 +591,28 @@ def test_large_systems_are_solved_as_small_ones_are(monkeypatch):
     assert demand.directions(groups)[1] == pytest.approx(small, rel=0.1, abs=0.05)
 
 
-@pytest.mark.parametrize("machine", [gaussian_machine(102), chain(5, 4.0)], ids=["N(0, 1)", "chain of 4"])
-def test_a_network_tuned_to_conditionals_samples_the_target(machine, s1_calibration):
+def test_the_form_of_sweeps_is_the_same_whole_and_by_products(rng):
+    changes = rng.integers(-1, 2, (300, 20)).astype(np.float32)
+    form, vector = sweeps._Form(changes), rng.normal(size=20)
+    exact = changes.T.astype(float) @ changes / 600 + tuned.RIDGE * np.eye(20)
+    assert form.toarray() == pytest.approx(exact, rel=1e-5)
+    assert form @ vector == pytest.approx(exact @ vector, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("machine", "rule"),
+    [(gaussian_machine(102), "conditionals"), (chain(5, 4.0), "conditionals"), (chain(5, 4.0), "sweeps")],
+    ids=["conditionals-N(0, 1)", "conditionals-chain of 4", "sweeps-chain of 4"],
+)
+def test_a_network_tuned_in_its_own_states_samples_the_target(machine, rule, s1_calibration):
     options = {"calibration": s1_calibration, "duration": 4e4, "seed": 3}
     plain = bs.sample(machine, rule="psp", **options).kl_divergence()
     untuned = bs.sample(machine, **options).kl_divergence()
-    result = bs.sample(machine, rule="conditionals", **options)
+    result = bs.sample(machine, rule=rule, **options)
     tuned_to = result.kl_divergence()
     assert tuned_to.bias + 2 * tuned_to.error < min(plain.bias / 30, untuned.bias / 2)
-    assert result.translation.predicted_error is None  # conditionals don't tell the D_KL of the joint law
-    assert "D_KL of the conditionals" in result.translation.notes[-1]
+    assert result.translation.predicted_error is None  # neither tells the D_KL of the joint law
+    assert f"D_KL of {'the ' * (rule == 'conditionals')}{rule}" in result.translation.notes[-1]
 
 
 def test_a_strong_pair_finds_its_way_through_a_curved_valley(s1_calibration):
@@ -597,7 +648,7 @@ def test_what_tuning_leaves_is_warned_of(s1_calibration):
 
 def test_tuning_to_what_is_unknown_is_an_error(s1_calibration):
     with pytest.raises(
-        ValidationError, match="to: must be one of conditionals, moments, got 'conditional'.*'conditionals'"
+        ValidationError, match="to: must be one of conditionals, moments, sweeps, got 'conditional'.*'conditional"
     ):
         bs.tune(gaussian_machine(1, n=3), to="conditional")
     with pytest.raises(UnsupportedFeature, match="'conditionals' tunes the machine under the evidence"):

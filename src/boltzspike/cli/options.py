@@ -48,8 +48,8 @@ Dt = Annotated[float, typer.Option(help="Time step in ms.")]
 Rule = Annotated[
     str | None,
     typer.Option(
-        help="Translation rule: psp, matched, learned; conditionals or moments, which tune the network to these "
-        "first; or a tuned file. Default: the best without a simulation of the target.",
+        help="Translation rule: psp, matched, learned; conditionals, sweeps or moments, which tune the network to "
+        "these first; or a tuned file. Default: the best without a simulation of the target.",
         show_default=False,
     ),
 ]

@@ -31,7 +31,10 @@ def tune(
     output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
     to: Annotated[
         str,
-        typer.Option(help="moments: those of the target; conditionals: from its weights and biases alone."),
+        typer.Option(
+            help="moments: those of the target; conditionals, sweeps: from its weights and biases alone, sweeps "
+            "where they are strong."
+        ),
     ] = "moments",
     start: Annotated[
         Path | None, typer.Option(help="Translation to go on from; default: the best rule.", show_default=False)

@@ -111,10 +111,10 @@ def sample(
         The same seed gives the same samples: on any number of threads, and for chain k whatever the number of
         chains. Another engine, dt or version may give others.
     rule
-        Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``; ``"conditionals"`` or ``"moments"`` tune the
-        network to these first, by at most 16 runs of at most 20 s (``tune``); or a ``Translation`` made before (of
-        the machine under the evidence). ``None``: the best that the calibration, or one that ships with this
-        version, allows without simulating the target.
+        Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``; ``"conditionals"``, ``"sweeps"`` or
+        ``"moments"`` tune the network to these first, by at most 16 runs of at most 20 s (``tune``); or a
+        ``Translation`` made before (of the machine under the evidence). ``None``: the best that the calibration,
+        or one that ships with this version, allows without simulating the target.
     synapse
         Recurrent synapse; ``None``: that of ``rule``, else renewing, delay of one dt.
     engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.resources
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -49,12 +50,13 @@ from boltzspike.translation.budget import Budget, mean_trace
 from boltzspike.translation.budget import error_budget as compute_budget
 from boltzspike.translation.conditionals import Conditionals
 from boltzspike.translation.psp import network_of
+from boltzspike.translation.sweeps import SWEEPS, Sweep, Sweeps
 from boltzspike.translation.teaching import FAMILIES, Example, network_calibration, teach
 from boltzspike.translation.tuned import GROUPS, Covariance, Demand, Step, coupled_pairs
 from boltzspike.translation.tuned import tune as tune_in_the_loop
 from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
 
-DEMANDS = ("conditionals", "moments")
+DEMANDS = ("conditionals", "moments", "sweeps")
 """What ``tune`` can tune to; as a rule of ``sample`` it tunes the network before it samples."""
 _TUNING_DURATION, _TUNING_TOLERANCE = 2e4, 1e-4
 
@@ -337,7 +339,7 @@ def tune(
     threads: int | None = None,
     on_step: Callable[[int, Step], None] | None = None,
 ) -> Translation:
-    """Return a translation tuned in the loop: the network is brought to the target's moments or conditionals.
+    """Return a translation tuned in the loop, until the network does what is demanded of it: ``to``.
 
     Give it to ``sample`` as ``rule``, with the same evidence.
 
@@ -348,7 +350,9 @@ def tune(
     to
         ``"moments"``: the marginals and pair moments of the target, exact where they can be, else of samples.
         ``"conditionals"``: each unit's chance to be on given the others, which needs the target's parameters
-        alone, in states that the network itself visits (``translation.conditionals``).
+        alone, in states that the network itself visits (``translation.conditionals``). ``"sweeps"``: that a few
+        Gibbs sweeps of the target from these states do not move their moments (``translation.sweeps``): as little
+        needs to be known, and slow modes count for more.
     calibration, synapse
         As in ``sample``.
     start
@@ -408,7 +412,13 @@ def tune(
     if fill is None and isinstance(machine, RestrictedBoltzmannMachine):
         fill = False
     coupled = coupled_pairs(plain, fill=fill)
-    demand: Demand = Conditionals(plain, coupled) if to == "conditionals" else Covariance(point, coupled)
+    demand: Demand
+    if to == "moments":
+        demand = Covariance(point, coupled)
+    elif to == "conditionals":
+        demand = Conditionals(plain, coupled)
+    else:
+        demand = Sweeps(coupled, _sweep_of(plain, seed, threads))
     tuned = tune_in_the_loop(
         start, demand, sampler, steps=steps, tolerance=tolerance, averaged=averaged, on_step=on_step
     )
@@ -416,6 +426,21 @@ def tune(
         if text not in start.warnings:
             warnings.warn(text, BoltzspikeWarning, stacklevel=2)
     return tuned
+
+
+def _sweep_of(machine: BoltzmannMachine, seed: int, threads: int | None) -> Sweep:
+    """Return what runs Gibbs sweeps of a machine from given states; each call has random numbers of its own."""
+    from boltzspike.abstract import Gibbs
+
+    gibbs = Gibbs(machine.weights, machine.biases, threads=threads or os.cpu_count() or 1)
+    calls = itertools.count()
+
+    def sweep(states: Array) -> Array:
+        of_call = int(np.random.SeedSequence([seed, 0x5EE9, next(calls)]).generate_state(1, np.uint64)[0])
+        begun = dataclasses.replace(gibbs.init(seed=of_call, chains=len(states)), z=states)
+        return np.asarray(gibbs.run(begun, SWEEPS, Record())[1].z)
+
+    return sweep
 
 
 def check_budget(

@@ -59,13 +59,14 @@ class Conditionals(Couplings):
     def _curvature(self, states: Array) -> csr_array:
         z = states.astype(np.float32)
         chances = self._chances(z)
-        slope = chances * (1 - chances) / len(z)
+        slopes = np.ascontiguousarray((chances * (1 - chances) / len(z)).T)
+        of_unit = np.ascontiguousarray(z.T)
         rows, columns, values = [], [], []
-        for k in range(self.n):
+        for k, slope in enumerate(slopes):
             others = np.flatnonzero(self.number_of[k])
-            x = np.concatenate([np.ones((len(z), 1), dtype=np.float32), z[:, others]], axis=1)
+            x = np.concatenate([np.ones((1, len(z)), dtype=np.float32), of_unit[others]])
             parameters = np.concatenate([[k], self.number_of[k, others]])
-            block = (x * slope[:, k, None]).T @ x
+            block = (x * slope) @ x.T
             rows.append(np.repeat(parameters, len(parameters)))
             columns.append(np.tile(parameters, len(parameters)))
             values.append(block.ravel().astype(np.float64))
