@@ -112,6 +112,12 @@ def test_qubo_and_rud_are_read(tmp_path):
         (RUD, "3 4 2", "3 99999 2", "line 4: must name at most 16384 units, got 99999"),
         ("# vartype=SPIN\n0 1 1\n", "SPIN", "SPUN", "line 1: must be '# vartype=SPIN' or"),
         ("# vartype=SPIN\n0 1 nan\n", "0 1 nan", "0 1 nan", "line 2: must be 'i j value'"),
+        (
+            "# vartype=SPIN\n0 1 1\n",
+            "0 1 1",
+            "0 1 1e308",
+            r"bad: BoltzmannMachine.weights\[0, 1\]: must be finite",
+        ),
     ],
 )
 def test_a_fault_names_the_line(tmp_path, text, old, new, message):

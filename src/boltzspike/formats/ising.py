@@ -237,16 +237,20 @@ def _assembled(
 ) -> BoltzmannMachine:
     n = max([count, *(max(pair) + 1 for pair in entries)])
     require(0 < n <= MAX_UNITS, where, f"of 1 .. {MAX_UNITS} units", n)
-    linear, quadratic = np.zeros(n), np.zeros((n, n))
+    _check_beta(beta)
+    of_field, of_coupling = (-2 * beta, -4 * beta) if spin else (-beta, -beta)
+    biases, weights = np.zeros(n), np.zeros((n, n))
     for (i, j), value in entries.items():
         if i == j:
-            linear[i] = value
+            biases[i] = of_field * value
         else:
-            quadratic[i, j] = value
-    names = [str(k + first) for k in range(n)]
+            weights[i, j] = weights[j, i] = of_coupling * value
     if spin:
-        return from_ising(linear, quadratic + quadratic.T, beta=beta, names=names)
-    return from_qubo(quadratic + np.diag(linear), beta=beta, names=names)
+        biases -= weights.sum(axis=1) / 2
+    try:
+        return BoltzmannMachine(weights=weights, biases=biases, names=[str(k + first) for k in range(n)])
+    except ValidationError as error:
+        raise ValidationError(f"{where}: {error}") from None
 
 
 def _names(labels: list[Hashable]) -> list[str]:
