@@ -254,7 +254,7 @@ def read_arrays(path: str | os.PathLike[str], *, damaged: str = "can't be read a
     except ValidationError:
         raise
     except Exception as error:  # a damaged zip raises whatever its member readers raise
-        raise ValidationError(f"{path}: {damaged} ({error})") from None
+        raise ValidationError(f"{path}: {damaged} ({str(error)[:200]})") from None
 
 
 def _read_npz(path: Path) -> Any:

@@ -69,6 +69,17 @@ def test_edges_without_attribute_couple_antiferromagnetically():
     assert machine.weights[0, 2] == 0.0
 
 
+def test_weights_of_a_graph_are_not_passed_over():
+    graph = networkx.Graph()
+    graph.add_edge("a", "b", weight=3.0)
+    with pytest.raises(ValidationError, match=r"\('a', 'b'\): must have 'J', got 'weight': coupling='weight'"):
+        ising.from_networkx(graph)
+    assert ising.from_networkx(graph, coupling="weight").weights[0, 1] == -12.0
+    graph.add_edge("a", "b", J="strong")
+    with pytest.raises(ValidationError, match=r"\('a', 'b'\): must be a finite number, got 'strong'"):
+        ising.from_networkx(graph)
+
+
 @pytest.mark.parametrize("vartype", ["SPIN", "BINARY"])
 def test_dimods_coo_is_read(model, tmp_path, vartype):
     bqm = model.change_vartype(dimod.as_vartype(vartype), inplace=False)

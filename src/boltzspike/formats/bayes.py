@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from boltzspike.errors import ValidationError, suggestion
+from boltzspike.errors import ValidationError, shown, suggestion
 from boltzspike.model.bayesnet import MAX_TABLE, BayesianNetwork
 from boltzspike.model.description import Array
 
@@ -379,7 +379,7 @@ def _number(word: str, where: str) -> float:
     try:
         value = float(word)
     except ValueError:
-        raise ValidationError(f"{where}: must be a number, got {word!r}") from None
+        raise ValidationError(f"{where}: must be a number, got {shown(word)}") from None
     if not math.isfinite(value):
-        raise ValidationError(f"{where}: must be a finite number, got {word!r}")
+        raise ValidationError(f"{where}: must be a finite number, got {shown(word)}")
     return value
