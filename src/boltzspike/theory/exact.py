@@ -19,8 +19,7 @@ __all__ = ["Exact", "all_states", "exact_given", "exact_joint", "exact_marginals
 MAX_UNITS = 25
 _BLOCK_UNITS = 16
 _ENUMERATED_UNITS = 20
-"""Up to so many units of a machine, or of the smaller layer of an RBM of few units, enumeration takes under a second
-and wins."""
+"""Up to so many units of a machine, or of a small RBM's smaller layer, enumeration takes a second and wins."""
 _WORTH = 16
 """How many states of an enumeration cost as much as an entry of an elimination."""
 _WHOLE_TABLE_UNITS = 22
