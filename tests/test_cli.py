@@ -70,6 +70,29 @@ def test_a_tuned_file_brings_its_neuron_and_synapse_and_no_other_is_taken(model,
         assert message in tuned.stderr
 
 
+def test_a_bayesian_network_is_tuned_for_its_evidence(tmp_path, boltzspike):
+    bs.networks.sprinkler().save(tmp_path / "n.json")
+    given = ("--evidence", "wet=yes", "--likelihood", "cloudy=yes:0.9,no:0.2", "--route", "monomials")
+    short = ("--duration", "2s", "--chains", 16)
+    tune = ("tune", tmp_path / "n.json", "-o", tmp_path / "t.json")
+    done = boltzspike(*tune, *given, *short, "--to", "conditionals", "--steps", 1)
+    assert done.returncode == 0, done.stderr
+    assert "(monomials)" in done.stdout
+    sampled = boltzspike("sample", tmp_path / "n.json", "--rule", tmp_path / "t.json", *given, *short)
+    assert sampled.returncode == 0, sampled.stderr
+    assert "rule: tuned" in sampled.stdout
+    other = boltzspike("sample", tmp_path / "n.json", "--rule", tmp_path / "t.json", "--evidence", "wet=no")
+    assert other.returncode == 2
+    assert "made for another machine, or for other evidence" in other.stderr
+    for wrong, message in (
+        (("--clamp", "wet=1"), "clamp: is for machines; a Bayesian network takes --evidence"),
+        (("--evidence", "wet=maybe"), "evidence['wet']: no state named 'maybe'"),
+    ):
+        refused = boltzspike(*tune, "--force", *wrong)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+
+
 def test_the_budget_is_in_the_json(model, boltzspike):
     done = boltzspike("sample", model, "--budget", "--json", "--chains", 16, "--duration", "5s")
     found = json.loads(done.stdout)["budget"]
