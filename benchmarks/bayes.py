@@ -5,7 +5,7 @@ showed, so that they are as likely as evidence is. Errors are over all states of
 ``--seed`` draws others and leaves out those of the default seed, on which defaults were chosen: held-out queries.
 
 python benchmarks/bayes.py [--seed N] [--engine NAME] [--rule NAME] [--route NAME] [--duration MS] [--queries N]
-    [--begun] [--compile-only NETWORK ...]
+    [--begun] [--held] [--compile-only NETWORK ...]
 """
 
 import argparse
@@ -76,16 +76,24 @@ def spiking(arguments):
         network = network_of(name)
         errors, noise, units, weights, compiled_errors, worst = [], [], [], [], [], (0.0, {})
         for evidence in evidence_sets(network, arguments.queries, arguments.seed):
+            if arguments.held and not evidence:
+                continue
             compiled = compiled_for_sampling(
-                network, evidence, route=arguments.route, bound=arguments.bound, depth=arguments.depth,
-                encoding=arguments.encoding, invalid=arguments.invalid,
+                network, {} if arguments.held else evidence, route=arguments.route, bound=arguments.bound,
+                depth=arguments.depth, encoding=arguments.encoding, invalid=arguments.invalid,
             )  # fmt: skip
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", bs.BoltzspikeWarning)
+                if arguments.held and any(network.index(v) not in compiled.encodings for v in evidence):
+                    continue  # what follows from others has no units to be held
+                course = [(0.0, evidence)] if arguments.held else None
                 result = bs.sample(
                     compiled, duration=arguments.duration, chains=arguments.chains, rule=arguments.rule, seed=1,
                     engine=arguments.engine, initial=begun(compiled, arguments) if arguments.begun else None,
+                    evidence_course=course,
                 )  # fmt: skip
+                if arguments.held:
+                    ((_, _, result),) = result.episodes(settle=200.0)
             error = off(result)
             errors.append(error)
             noise += [e for states in result.posterior_error().values() for e in states.values()]
@@ -146,6 +154,7 @@ def main():
         action="store_true",
         help="chains begin with the machine's law: is mixing the limit?",
     )
+    parser.add_argument("--held", action="store_true", help="evidence by held neurons, not absorbed")
     parser.add_argument("--compile-only", nargs="+", help="networks to compile without sampling")
     parser.add_argument("--routes", nargs="+", default=["monomials", "fitted", "assignments"])
     arguments = parser.parse_args()

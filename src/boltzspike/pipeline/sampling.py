@@ -134,7 +134,7 @@ def sample(
     clamping
         ``"bias"``, also ``None``: clamped units are not simulated, they act through the biases of their neighbours
         (exact for the target). ``"spikes"``: their neurons are held, firing at every chance or never; a
-        ``SpikingNetwork`` knows no other way.
+        ``SpikingNetwork`` knows no other way, a Bayesian network not this one.
     draw_every
         Time between draws in ms; ``None``: tau_refrac, the longest of a ``SpikingNetwork``.
     record
@@ -219,6 +219,8 @@ def sample(
         require(not given, ", ".join(given), f"left out here: this target takes {hint}", "values")
     if compiled is not None:
         require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
+        only = "'bias': a Bayesian network's evidence is absorbed; evidence_course (--evidence-at) holds neurons"
+        require(clamping == "bias", "clamping", only, clamping)
         machine = compiled.machine
     assert not isinstance(machine, BayesianNetwork | Compiled)
     if isinstance(rule, Translation):
@@ -235,7 +237,8 @@ def sample(
     plain = conditioned.to_boltzmann()
     changes, clamps = None, None
     if evidence_course is not None:
-        require(engine not in ABSTRACT, "evidence_course", f"left out with the engine {engine!r}", "changes")
+        wanted = f"left out with the engine {engine!r}, which holds no neurons: ask for each evidence by itself"
+        require(engine not in ABSTRACT, "evidence_course (--evidence-at)", wanted, evidence_course)
         last = duration if checkpoint is None and resume is None else np.inf  # else a part of a longer run
         changes = evidence_by_unit(compiled or machine, evidence_course, clamped, last)
         place = {int(unit): k for k, unit in enumerate(free)}
