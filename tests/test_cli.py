@@ -93,6 +93,26 @@ def test_a_bayesian_network_is_tuned_for_its_evidence(tmp_path, boltzspike):
         assert message in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--record", "moments"), "record: must be 'states' for a Bayesian network"),
+        (("--record", "joint"), "record: must be 'states' for a Bayesian network"),
+        (
+            ("--evidence", "wet=yes", "--evidence-at", "0s:wet=no"),
+            "evidence_course[0]: evidence['wet']: must be of a variable not observed all the time, got 'no'",
+        ),
+    ],
+)
+def test_what_a_posterior_cannot_be_read_from_is_refused_before_the_run(arguments, message, tmp_path, boltzspike):
+    bs.networks.sprinkler().save(tmp_path / "n.json")
+    output = tmp_path / "r.nc"
+    done = boltzspike("sample", tmp_path / "n.json", "-o", output, "--duration", "1s", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not output.exists()
+
+
 def test_the_budget_is_in_the_json(model, boltzspike):
     done = boltzspike("sample", model, "--budget", "--json", "--chains", 16, "--duration", "5s")
     found = json.loads(done.stdout)["budget"]

@@ -76,7 +76,7 @@ class Bar:
         self._show(0, 1, what)
 
     def part(self, k: int, number: int, note: str = "") -> Bar:
-        """Return the bar of run ``k`` of so many: it shows how far all are; ``note`` stands until it knows more."""
+        """Return the bar of run ``k`` of so many, which shows how far all are; ``note`` until it knows more."""
         of_all = f"{k + 1} of {number}"
         show = lambda done, total, said: self._show(
             k * total + done, number * total, f"{of_all}, {said}" if said else of_all

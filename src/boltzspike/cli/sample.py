@@ -175,6 +175,10 @@ def sample(
             likelihoods=parse_likelihoods(likelihood),
             beta=beta,
         )
+        if isinstance(machine, Compiled) and record != "states":
+            raise ValidationError(
+                f"record: must be 'states' for a Bayesian network, whose posterior is read from draws, got {record!r}"
+            )
         asked_for = parse_joint(joint, machine)
         clamped = parse_clamp(clamp)
         settling = parse_time(settle, "settle")

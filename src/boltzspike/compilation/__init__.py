@@ -126,6 +126,9 @@ class Compiled:
         for v, state in self.network.evidence_indices(evidence).items():
             name, possible = self.network.names[v], self.simplified.allowed[v]
             label = self.network.states[v][state]
+            require(
+                v not in self.evidence, f"evidence[{name!r}]", "of a variable not observed all the time", label
+            )
             if v not in self.encodings:
                 raise ValidationError(f"evidence[{name!r}]: the variable has no units: it follows from others")
             at = np.flatnonzero(possible == state)

@@ -20,9 +20,9 @@ EvidenceCourse = Sequence[tuple[float, Mapping[Any, Any]]]
 
 
 HELD_NEURONS = (
-    "evidence by clamped neurons is less exact than evidence absorbed into biases: over queries of asia posteriors "
-    "were off by .026 on average and .09 at most, not by .004 and .03, of sprinkler by .051 and .14, not by .012 and "
-    ".06 (docs/models.md)"
+    "evidence by clamped neurons is less exact than evidence absorbed into biases: over queries of asia "
+    "posteriors were off by .026 on average and .09 at most, not by .004 and .03, of sprinkler by .051 and .14, "
+    "not by .012 and .06 (docs/models.md)"
 )
 """What a run says in which neurons are held at their evidence."""
 
