@@ -96,8 +96,8 @@ def test_a_bayesian_network_is_tuned_for_its_evidence(tmp_path, boltzspike):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--record", "moments"), "record: must be 'states' for a Bayesian network"),
-        (("--record", "joint"), "record: must be 'states' for a Bayesian network"),
+        (("--record", "moments"), "record: must be 'states': the posterior of a Bayesian network"),
+        (("--record", "joint"), "record: must be 'states': the posterior of a Bayesian network"),
         (
             ("--evidence", "wet=yes", "--evidence-at", "0s:wet=no"),
             "evidence_course[0]: evidence['wet']: must be of a variable not observed all the time, got 'no'",

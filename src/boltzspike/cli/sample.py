@@ -176,9 +176,8 @@ def sample(
             beta=beta,
         )
         if isinstance(machine, Compiled) and record != "states":
-            raise ValidationError(
-                f"record: must be 'states' for a Bayesian network, whose posterior is read from draws, got {record!r}"
-            )
+            of_draws = "'states': the posterior of a Bayesian network is read from draws"
+            raise ValidationError(f"record: must be {of_draws}, got {record!r}")
         asked_for = parse_joint(joint, machine)
         clamped = parse_clamp(clamp)
         settling = parse_time(settle, "settle")
