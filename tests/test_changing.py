@@ -117,6 +117,17 @@ def test_a_run_whose_neurons_are_held_says_what_that_costs():
     assert "clamped neurons" not in notes(clamp={"a": 1})
 
 
+def test_what_is_no_target_and_no_evidence_is_named():
+    with pytest.raises(
+        bs.ValidationError, match=r"machine: must be a machine or network \(bs.read.*got 'asia.bif'"
+    ):
+        bs.sample("asia.bif")
+    with pytest.raises(bs.ValidationError, match="evidence: must be {variable: state}, got 'wet=yes'"):
+        bs.sample(bs.networks.sprinkler(), evidence="wet=yes")
+    with pytest.raises(bs.ValidationError, match="likelihoods: must be {variable: {state: likelihood}}, got 5"):
+        bs.sample(bs.networks.sprinkler(), likelihoods=5)
+
+
 def test_evidence_of_a_bayesian_network_is_not_held_where_it_is_absorbed():
     with pytest.raises(bs.ValidationError, match="clamping: must be 'bias'.*evidence_course"):
         bs.sample(bs.networks.sprinkler(), evidence={"wet": "yes"}, clamping="spikes", **SHORT)

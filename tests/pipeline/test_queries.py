@@ -116,6 +116,8 @@ def test_units_of_a_machine_are_asked_about_by_name(random_machine):
         ([{}, {"either": "no", "lung": "yes"}], r"queries\[1\], either=no, lung=yes: evidence: must be possible"),
         ([{}, dict.fromkeys(bs.networks.asia().names, "yes")], r"queries\[1\], asia=yes.*something to sample"),
         ([], "queries: must be at least one"),
+        ({"dysp": "yes"}, "queries: must be a sequence of evidence, or a file's name, got {'dysp': 'yes'}"),
+        (["dysp=yes"], r"queries\[0\]: must be {variable: state}, got 'dysp=yes'"),
     ],
 )
 def test_bad_evidence_is_named_before_anything_is_sampled(queries, message, monkeypatch):

@@ -201,6 +201,9 @@ def sample_queries(
     if isinstance(queries, str | os.PathLike):
         asked: Sequence[tuple[str, Mapping[str, Any]]] = read_queries(queries, target)
     else:
+        require(isinstance(queries, Sequence), "queries", "a sequence of evidence, or a file's name", queries)
+        for k, given in enumerate(queries):
+            require(isinstance(given, Mapping), f"queries[{k}]", "{variable: state}", given)
         asked = [(f"queries[{k}]", dict(given)) for k, given in enumerate(queries)]
     require(len(asked) > 0, "queries", "at least one", "none")
     answers: list[Answer] = []

@@ -207,6 +207,8 @@ def sample(
     require(target is None, "target", "left out: it is for a SpikingNetwork; this is a target itself", target)
     clamping = clamping or "bias"
     compiled = None
+    is_target = isinstance(machine, Machine | BayesianNetwork | Compiled)
+    require(is_target, "machine", "a machine or network (bs.read reads files)", machine)
     if isinstance(machine, BayesianNetwork):
         compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods)
     elif isinstance(machine, Compiled):
