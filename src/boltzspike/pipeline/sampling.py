@@ -144,8 +144,8 @@ def sample(
         24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
     evidence_course
         Evidence that changes: (time in ms, evidence from then on) with rising times; ``clamp`` of a machine or
-        ``evidence`` of a Bayesian network, by clamped neurons. What holds all the time goes to ``clamp`` or
-        ``evidence``. The parts: ``result.episodes()``.
+        ``evidence`` of a Bayesian network, by clamped neurons, or units where there are none. What holds all the
+        time goes to ``clamp`` or ``evidence``. The parts: ``result.episodes()``.
     schedule
         ``Piecewise`` and ``Wave``: biases, background rates or clamps that change, by units of the target. Times,
         as those of ``evidence_course``, count from the end of the burn-in.
@@ -237,10 +237,8 @@ def sample(
     if clamping == "spikes" and engine not in ABSTRACT:
         conditioned, free = machine, np.arange(machine.n_units)
     plain = conditioned.to_boltzmann()
-    changes, clamps = None, None
+    changes, clamps, moving = None, None, []
     if evidence_course is not None:
-        wanted = f"left out with the engine {engine!r}, which holds no neurons: ask for each evidence by itself"
-        require(engine not in ABSTRACT, "evidence_course (--evidence-at)", wanted, evidence_course)
         last = duration if checkpoint is None and resume is None else np.inf  # else a part of a longer run
         changes = evidence_by_unit(compiled or machine, evidence_course, clamped, last)
         place = {int(unit): k for k, unit in enumerate(free)}
@@ -265,7 +263,10 @@ def sample(
         for name, value in neural.items():
             require(value is None or (isinstance(value, tuple | list) and not value), name, wanted, value)
         tau = calibration.neuron.tau_refrac
-        run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
+        run = functools.partial(
+            sample_abstract, plain, engine, tau, duration, chains, seed, threads, changes=moving
+        )
+        shift = discarded_steps(burn_in, tau, 1) * tau
     else:
         tau_refrac = calibration.neuron.tau_refrac
         if draw_every is None:
