@@ -66,10 +66,10 @@ def begun(compiled, arguments):
     return in_states(point.states[chosen], 100, rng)
 
 
-def compiled(network, evidence, arguments):
+def compiled(network, evidence, arguments, **more):
     return compiled_for_sampling(
         network, evidence, route=arguments.route, bound=arguments.bound, depth=arguments.depth,
-        encoding=arguments.encoding, invalid=arguments.invalid,
+        encoding=arguments.encoding, invalid=arguments.invalid, **more,
     )  # fmt: skip
 
 
@@ -90,13 +90,9 @@ def one_by_one(network, arguments):
 
 
 def in_one_run(network, arguments):
-    """Yield the same for one network of neurons, whose evidence changes: all but what has no units of its own."""
-    made = compiled(network, {}, arguments)
-    sets = [
-        evidence
-        for evidence in evidence_sets(network, arguments.queries, arguments.seed)
-        if all(network.index(name) in made.encodings for name in evidence)
-    ]
+    """Yield the same for one network of neurons, whose evidence changes."""
+    sets = evidence_sets(network, arguments.queries, arguments.seed)
+    made = compiled(network, {}, arguments, kept={name for evidence in sets for name in evidence})
     course = [(k * arguments.duration, evidence) for k, evidence in enumerate(sets)]
     result = sampled(made, arguments, duration=len(sets) * arguments.duration, evidence_course=course)
     for evidence, (_, _, episode) in zip(sets, result.episodes(settle=200.0), strict=True):

@@ -151,6 +151,21 @@ def test_each_evidence_of_a_course_has_biases_of_its_own():
     assert max(untuned) > 0.15
 
 
+@pytest.mark.filterwarnings("ignore:largest .* the learned rule saw")
+def test_evidence_that_changes_may_be_about_a_variable_that_follows_from_others():
+    network = bs.networks.asia()
+    course = [(0.0, {"either": "yes", "lung": "yes"}), (4000.0, {"either": "no"})]
+    options = {"duration": 8e3, "chains": 64, "seed": 3, "evidence_course": course, "rule": "conditionals"}
+    result = bs.sample(network, **options)
+    for (_, _, episode), (_, evidence) in zip(result.episodes(settle=200.0), course):
+        sampled, exact = episode.posterior(), episode.exact_posterior()
+        alone = bs.sample(network, evidence=evidence, duration=100.0, chains=16).exact_posterior()
+        assert {v: alone[v] for v in exact} == exact
+        assert max(abs(sampled[v][s] - exact[v][s]) for v in sampled for s in sampled[v]) < 0.06
+    with pytest.raises(bs.ValidationError, match=r"'either'.* compile_bayes\(kept=\['either'\]\) gives it units"):
+        bs.sample(bs.compile_bayes(network), **options)
+
+
 def test_biases_that_change_need_a_control_that_can():
     preset = bs.presets.S1
     balanced = bs.calibrate(preset.neuron, preset.background, control="balance")

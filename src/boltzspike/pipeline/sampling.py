@@ -217,7 +217,9 @@ def sample(
     clamping = clamping or "bias"
     compiled = None
     if isinstance(machine, BayesianNetwork):
-        compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods)
+        changing = {variable for _, given in evidence_course or () for variable in given}
+        kept = changing.intersection(machine.names)
+        compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods, kept=kept)
     elif isinstance(machine, Compiled):
         compiled = machine
     if compiled is machine or compiled is None:
