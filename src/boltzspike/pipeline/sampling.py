@@ -218,8 +218,9 @@ def sample(
     compiled = None
     if isinstance(machine, BayesianNetwork):
         changing = {variable for _, given in evidence_course or () for variable in given}
-        kept = changing.intersection(machine.names)
-        compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods, kept=kept)
+        compiled = compiled_for_sampling(
+            machine, evidence, likelihoods=likelihoods, kept=changing.intersection(machine.names)
+        )
     elif isinstance(machine, Compiled):
         compiled = machine
     if compiled is machine or compiled is None:
