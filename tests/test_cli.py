@@ -113,6 +113,24 @@ def test_what_a_posterior_cannot_be_read_from_is_refused_before_the_run(argument
     assert not output.exists()
 
 
+def test_evidence_that_changes_may_be_about_what_follows_from_others(tmp_path, boltzspike):
+    bs.networks.asia().save(tmp_path / "n.json")
+    course = ("--evidence-at", "0s:either=yes", "--evidence-at", "10s:either=no,xray=yes")
+    run = ("sample", tmp_path / "n.json", "--engine", "gibbs", "--duration", "20s", "--json")
+    done = boltzspike(*run, *course)
+    assert done.returncode == 0, done.stderr
+    episodes = json.loads(done.stdout)["episodes"]
+    exact = [
+        bs.theory.elimination.posterior(bs.networks.asia(), {"either": s}).marginals[3][0] for s in ("yes", "no")
+    ]
+    assert exact[1] == 0.0
+    for episode, p in zip(episodes, exact, strict=True):
+        assert abs(episode["posterior"]["lung"]["yes"] - p) < 0.05  # standard error .01
+    wrong = boltzspike(*run, "--evidence-at", "0s:eithr=yes")
+    assert wrong.returncode == 2
+    assert "no variable named 'eithr'; did you mean 'either'?" in wrong.stderr
+
+
 def test_the_budget_is_in_the_json(model, boltzspike):
     done = boltzspike("sample", model, "--budget", "--json", "--chains", 16, "--duration", "5s")
     found = json.loads(done.stdout)["budget"]

@@ -37,6 +37,7 @@ from boltzspike.cli.options import (
 from boltzspike.cli.queries import answer_queries
 from boltzspike.cli.reading import (
     engine_at,
+    names_in_course,
     neuron_and_synapse,
     parse_clamp,
     parse_evidence,
@@ -174,6 +175,7 @@ def sample(
             encoding=encoding,
             likelihoods=parse_likelihoods(likelihood),
             beta=beta,
+            kept=names_in_course(evidence_at),
         )
         if isinstance(machine, Compiled) and record != "states":
             of_draws = "'states': the posterior of a Bayesian network is read from draws"
