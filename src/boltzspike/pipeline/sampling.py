@@ -21,7 +21,15 @@ from boltzspike.model.boltzmann import Machine, clamp_indices
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.schedule import Course
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline.changing import HELD_NEURONS, EvidenceCourse, clamp_course, evidence_by_unit, extended
+from boltzspike.pipeline.changing import (
+    HELD_NEURONS,
+    EvidenceCourse,
+    clamp_course,
+    courses_of,
+    evidence_by_unit,
+    extended,
+    tuned_to_evidence,
+)
 from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import (
@@ -112,7 +120,8 @@ def sample(
         chains. Another engine, dt or version may give others.
     rule
         Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``; ``"conditionals"``, ``"sweeps"`` or
-        ``"moments"`` tune the network to these first, by at most 16 runs of at most 20 s (``tune``); or a
+        ``"moments"`` tune the network to these first, by at most 16 runs of at most 20 s (``tune``),
+        ``"conditionals"`` while neurons are held at evidence its biases alone, for each evidence anew; or a
         ``Translation`` made before (of the machine under the evidence). ``None``: the best that the calibration,
         or one that ships with this version, allows without simulating the target.
     synapse
@@ -134,7 +143,7 @@ def sample(
     clamping
         ``"bias"``, also ``None``: clamped units are not simulated, they act through the biases of their neighbours
         (exact for the target). ``"spikes"``: their neurons are held, firing at every chance or never; a
-        ``SpikingNetwork`` knows no other way.
+        ``SpikingNetwork`` knows no other way, a Bayesian network not this one.
     draw_every
         Time between draws in ms; ``None``: tau_refrac, the longest of a ``SpikingNetwork``.
     record
@@ -144,8 +153,8 @@ def sample(
         24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
     evidence_course
         Evidence that changes: (time in ms, evidence from then on) with rising times; ``clamp`` of a machine or
-        ``evidence`` of a Bayesian network, by clamped neurons. What holds all the time goes to ``clamp`` or
-        ``evidence``. The parts: ``result.episodes()``.
+        ``evidence`` of a Bayesian network, by clamped neurons, or units where there are none. What holds all the
+        time goes to ``clamp`` or ``evidence``. The parts: ``result.episodes()``.
     schedule
         ``Piecewise`` and ``Wave``: biases, background rates or clamps that change, by units of the target. Times,
         as those of ``evidence_course``, count from the end of the burn-in.
@@ -207,8 +216,13 @@ def sample(
     require(target is None, "target", "left out: it is for a SpikingNetwork; this is a target itself", target)
     clamping = clamping or "bias"
     compiled = None
+    is_target = isinstance(machine, Machine | BayesianNetwork | Compiled)
+    require(is_target, "machine", "a machine or network (bs.read reads files)", machine)
     if isinstance(machine, BayesianNetwork):
-        compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods)
+        changing = {variable for _, given in evidence_course or () for variable in given}
+        compiled = compiled_for_sampling(
+            machine, evidence, likelihoods=likelihoods, kept=changing.intersection(machine.names)
+        )
     elif isinstance(machine, Compiled):
         compiled = machine
     if compiled is machine or compiled is None:
@@ -219,6 +233,8 @@ def sample(
         require(not given, ", ".join(given), f"left out here: this target takes {hint}", "values")
     if compiled is not None:
         require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
+        only = "'bias': a Bayesian network's evidence is absorbed; evidence_course (--evidence-at) holds neurons"
+        require(clamping == "bias", "clamping", only, clamping)
         machine = compiled.machine
     assert not isinstance(machine, BayesianNetwork | Compiled)
     if isinstance(rule, Translation):
@@ -233,9 +249,8 @@ def sample(
     if clamping == "spikes" and engine not in ABSTRACT:
         conditioned, free = machine, np.arange(machine.n_units)
     plain = conditioned.to_boltzmann()
-    changes, clamps = None, None
+    changes, moving, clamps = None, None, None
     if evidence_course is not None:
-        require(engine not in ABSTRACT, "evidence_course", f"left out with the engine {engine!r}", "changes")
         last = duration if checkpoint is None and resume is None else np.inf  # else a part of a longer run
         changes = evidence_by_unit(compiled or machine, evidence_course, clamped, last)
         place = {int(unit): k for k, unit in enumerate(free)}
@@ -260,7 +275,10 @@ def sample(
         for name, value in neural.items():
             require(value is None or (isinstance(value, tuple | list) and not value), name, wanted, value)
         tau = calibration.neuron.tau_refrac
-        run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
+        run = functools.partial(
+            sample_abstract, plain, engine, tau, duration, chains, seed, threads, changes=moving or ()
+        )
+        shift = discarded_steps(burn_in, tau, 1) * tau
     else:
         tau_refrac = calibration.neuron.tau_refrac
         if draw_every is None:
@@ -278,10 +296,16 @@ def sample(
         held_units = clamped if clamping == "spikes" else {}
         if progress is not None and hasattr(progress, "stage"):
             progress.stage(f"translating by the rule {rule!r}" if isinstance(rule, str) else "translating")
+        tuning: dict[str, Any] = {
+            "chains": max(chains, GROUPS), "dt": dt, "seed": seed, "engine": engine, "threads": threads
+        }  # fmt: skip
+        by_biases = rule == "conditionals" and (moving is not None or bool(held_units))
         translation = translation_of(
-            plain, rule, calibration, synapse, held_units, chains=max(chains, GROUPS), dt=dt, seed=seed,
-            engine=engine, threads=threads,
-        )  # fmt: skip
+            plain, None if by_biases else rule, calibration, synapse, held_units, **tuning
+        )
+        if by_biases:
+            translation, follows = tuned_to_evidence(translation, held_units, moving or (), **tuning)
+            schedule = [*courses_of(schedule), *follows]
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
         network = extended(
             translation.network, schedule=schedule, evidence=clamps, shared=shared, delays=delays, shift=shift
@@ -303,7 +327,7 @@ def sample(
         draw_every = every * dt
         how["rule"] = translation.rule
         how["predicted_d_kl"] = translation.predicted_error
-        held = [HELD_NEURONS] if changes is not None or (clamping == "spikes" and clamped) else []
+        held = [HELD_NEURONS] if not by_biases and (changes is not None or held_units) else []
         how["translation"] = [*translation.notes, *translation.warnings, *held]
     begun = (samples.start - round(shift / dt)) * dt  # on the clock of evidence_course; > 0 in a resumed run
     configuration = configuration_of(
