@@ -652,9 +652,9 @@ def test_tuning_to_what_is_unknown_is_an_error(s1_calibration):
         ValidationError, match="to: must be one of conditionals, moments, sweeps, got 'conditional'.*'conditional"
     ):
         bs.tune(gaussian_machine(1, n=3), to="conditional")
-    with pytest.raises(UnsupportedFeature, match="'conditionals' tunes the machine under the evidence"):
+    with pytest.raises(UnsupportedFeature, match="'sweeps' tunes the machine under the evidence"):
         bs.sample(
-            gaussian_machine(1, n=3), calibration=s1_calibration, rule="conditionals", clamp={0: 1}, duration=100,
+            gaussian_machine(1, n=3), calibration=s1_calibration, rule="sweeps", clamp={0: 1}, duration=100,
             clamping="spikes",
         )  # fmt: skip
 
