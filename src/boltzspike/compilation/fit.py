@@ -72,25 +72,26 @@ def _found(table: _Table, tolerance: float, bound: float) -> tuple[Array, Array,
     exact = by_monomials(dict(table.high)).auxiliaries if len(table.high) <= _FEW else ()
     few = 0 < len(exact) <= _FEW
     problem = _Problem(table, tolerance, bound if few else 2 * bound)
-    best = problem.with_low_orders(np.zeros((1, 0)))[0]
+    units = len(table.z[0])
+    best = problem.with_low_orders(np.zeros((0, units + 1)))
     if problem.error(best) > tolerance:
-        best = _few_units(problem, _embedded(exact, range(len(table.z[0])))) if few else _many_units(problem)
+        best = _few_units(problem, best, _embedded(exact, range(units))) if few else _many_units(problem, best)
     low = np.zeros(problem.n_orders)
     low[problem.kept] = best[: problem.n_low]
-    rows = problem.rows(best[None])[0]
+    rows = problem.rows(best)
     for values in (low, rows):
         values.flags.writeable = False
     return low, rows, problem.error(best)
 
 
-def _few_units(problem: _Problem, exact: Array) -> Array:
+def _few_units(problem: _Problem, best: Array, exact: Array) -> Array:
     """Return the fit of a factor with few terms of order >= 3, for which ``exact`` auxiliaries would do.
 
     Whether it can be done at all within the bound is asked of the largest number of units.
     """
     width, rng = problem.settings.shape[1], np.random.default_rng(_SEED)
     problem.least_gain = _FEW_GAIN
-    trees = list(_trees(problem, 1, 2 * len(exact) + 2, beyond=True))
+    trees = list(_trees(problem, 1, len(exact) + 3, beyond=True))
 
     def tried(number: int, leaves: Sequence[Leaf], rows: Array) -> Array:
         guesses = [_conjunctions(leaves, width - 1, _FEW_WEIGHT)]
@@ -98,7 +99,6 @@ def _few_units(problem: _Problem, exact: Array) -> Array:
         return problem.fitted([*guesses, exact] if number == len(exact) else guesses)
 
     none = np.zeros((0, width))
-    best = problem.with_low_orders(np.zeros((1, 0)))[0]
     while problem.bound <= _LARGEST_BOUND:
         with_most = tried(*trees[-1], none)
         best = min(best, with_most, key=problem.error)
@@ -108,27 +108,26 @@ def _few_units(problem: _Problem, exact: Array) -> Array:
                 found = tried(number, leaves, rows)
                 if problem.error(found) <= problem.tolerance:
                     return found
-                rows = problem.rows(found[None])[0]
+                rows = problem.rows(found)
             return with_most
         # the most units, each as strong as need be, translate better than few strong ones
         problem.bound *= 2
-        best = min(best, problem.fitted([problem.rows(best[None])[0], exact]), key=problem.error)
+        best = min(best, problem.fitted([problem.rows(best), exact]), key=problem.error)
         if problem.error(best) <= problem.tolerance:
             return best
     return best
 
 
-def _many_units(problem: _Problem) -> Array:
+def _many_units(problem: _Problem, best: Array) -> Array:
     """Return the fit of a factor with many terms of order >= 3."""
     n = problem.settings.shape[1] - 1
-    best = problem.with_low_orders(np.zeros((1, 0)))[0]
     while problem.bound <= _LARGEST_BOUND:
         for _, leaves in _trees(problem, _FEWEST, min(len(problem.goal) - 1, _MOST), beyond=False):
             best = min(best, problem.fitted([_conjunctions(leaves, n, _LEAF_WEIGHT)]), key=problem.error)
             if problem.error(best) <= problem.tolerance:
                 return best
         problem.bound *= 2
-        best = min(best, problem.fitted([problem.rows(best[None])[0]]), key=problem.error)
+        best = min(best, problem.fitted([problem.rows(best)]), key=problem.error)
     return best
 
 
@@ -205,42 +204,24 @@ def _embedded(auxiliaries: Sequence[Auxiliary], units: Sequence[int]) -> Array:
     return rows
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Point:
-    """A batch of parameters and what follows from them."""
+class _Point(NamedTuple):
+    """Parameters and what follows from them."""
 
     x: Array
-    """Shape (starts, parameters)."""
-    drives: Array
-    """Of the auxiliaries, (starts, K, auxiliaries)."""
+    slopes: Array
+    """Of the auxiliaries' softplus, (K, auxiliaries)."""
     errors: Array
-    """Weighted errors of the log factor, (starts, K)."""
+    """Weighted errors of the log factor, (K,)."""
     excess: Array
-    """By how much each coupling is beyond the bound, (starts, parameters)."""
-    error: Array
-    """Weighted root mean squared error, (starts,)."""
-    cost: Array
-    """Sum of squares, soft bound and ridge included, (starts,)."""
-
-    def of(self, which: Array) -> _Point:
-        """Return some of the batch."""
-        return _Point(**{name: getattr(self, name)[which] for name in self.__slots__})
-
-    def replaced(self, other: _Point, which: Array) -> _Point:
-        """Return the batch with some taken from another."""
-        chosen = {}
-        for name in self.__slots__:
-            mine = getattr(self, name)
-            at = which.reshape(-1, *[1] * (mine.ndim - 1))
-            chosen[name] = np.where(at, getattr(other, name), mine)
-        return _Point(**chosen)
+    """By how much each coupling is beyond the bound, (parameters,)."""
+    error: float
+    """Weighted root mean squared error."""
+    cost: float
+    """Sum of squares, soft bound and ridge included."""
 
 
 class _Problem:
-    """Weighted least squares: x holds the terms of order <= 2, then a row (weights, bias) for each auxiliary.
-
-    Points come as a batch, x of shape (starts, parameters).
-    """
+    """Weighted least squares: x holds the terms of order <= 2, then a row (weights, bias) for each auxiliary."""
 
     def __init__(self, table: _Table, tolerance: float, bound: float) -> None:
         z = np.array(table.z)
@@ -258,140 +239,113 @@ class _Problem:
         self.n_orders, self.n_low = low.shape[1], len(self.kept)
         self.settings = np.column_stack([z, np.ones(len(z))])
         self.of_pair = self.kept > n
-        self._couplings: dict[int, Array] = {}
 
     def rows(self, x: Array) -> Array:
-        """Return weights and biases of the auxiliaries, shape (starts, auxiliaries, units + 1)."""
-        return x[:, self.n_low :].reshape(len(x), -1, self.settings.shape[1])
+        """Return weights and biases of the auxiliaries, shape (auxiliaries, units + 1)."""
+        return x[self.n_low :].reshape(-1, self.settings.shape[1])
 
-    def drives(self, x: Array) -> Array:
-        """Return the auxiliaries' inputs, shape (starts, K, auxiliaries)."""
-        return self.settings @ self.rows(x).transpose(0, 2, 1)
+    def couplings(self, size: int) -> Array:
+        """Tell them from terms of order <= 1 and biases, which are never bounded."""
+        width = self.settings.shape[1]
+        in_row = np.arange(width) < width - 1
+        return np.concatenate([self.of_pair, np.tile(in_row, (size - self.n_low) // width)])
 
-    def at(self, x: Array) -> _Point:
-        """Return errors and costs there."""
-        drives = self.drives(x)
-        errors = self.weight * (x[:, : self.n_low] @ self.low.T + _softplus(drives).sum(axis=2) - self.goal)
+    def at(self, x: Array, limit: Array) -> _Point:
+        """Return errors and costs there, ``limit`` the bound of each parameter."""
+        softplus, slopes = _softplus(self.settings @ self.rows(x).T)
+        errors = self.weight * (self.low @ x[: self.n_low] + softplus - self.goal)
         # an impossible setting that is too improbable has no error
         np.maximum(errors, 0.0, out=errors, where=self.impossible)
-        excess = np.maximum(np.abs(x) - self.bound, 0.0) * self._bounded(x.shape[1])
-        squares = lambda values: np.einsum("sk,sk->s", values, values)
-        misfit = squares(errors)
-        cost = misfit + _BOUND_COST**2 * squares(excess) + _RIDGE**2 * squares(x[:, self.n_low :])
-        return _Point(x=x, drives=drives, errors=errors, excess=excess, error=np.sqrt(misfit), cost=cost)
+        excess = x - np.minimum(np.maximum(x, -limit), limit)
+        misfit, ridge = errors @ errors, x[self.n_low :] @ x[self.n_low :]
+        cost = misfit + _BOUND_COST**2 * (excess @ excess) + _RIDGE**2 * ridge
+        return _Point(x, slopes, errors, excess, float(np.sqrt(misfit)), float(cost))
 
     def error(self, x: Array) -> float:
-        """Return the weighted root mean squared error of one point."""
-        return float(self.at(x[None]).error[0])
+        """Return the weighted root mean squared error."""
+        return self.at(x, np.full(len(x), np.inf)).error
 
     def fitted(self, guesses: Sequence[Array]) -> Array:
         """Return the best fit found from these auxiliaries, each of shape (auxiliaries, units + 1)."""
-        found: list[Array] = []
-        for _, same in itertools.groupby(guesses, key=len):
-            starts = self.with_low_orders(np.stack([guess.ravel() for guess in same]))
-            found += list(_levenberg_marquardt(self, starts))
+        found = [_levenberg_marquardt(self, self.with_low_orders(rows)) for rows in guesses]
         good = [x for x in found if self.error(x) <= self.tolerance]
         # of several good ones the weakest couplings: they translate best
         return min(good, key=self.strength) if good else min(found, key=self.error)
 
     def strength(self, x: Array) -> float:
-        """Return the sum of squared couplings of one point."""
-        return float(np.sum(x[self._bounded(len(x))] ** 2))
-
-    def _bounded(self, size: int) -> Array:
-        """Tell couplings from terms of order <= 1 and biases, which are never bounded."""
-        width = self.settings.shape[1]
-        if size not in self._couplings:
-            in_row = np.arange(width) < width - 1
-            self._couplings[size] = np.concatenate([self.of_pair, np.tile(in_row, (size - self.n_low) // width)])
-        return self._couplings[size]
+        """Return the sum of squared couplings."""
+        return float(np.sum(x[self.couplings(len(x))] ** 2))
 
     def linearised(self, point: _Point) -> tuple[Array, Array, Array]:
-        """Return J (starts, K, parameters), what bound and ridge add to diag(J^T J), and half the gradient."""
-        starts, errors, excess = len(point.x), point.errors, point.excess
-        columns = np.empty((starts, len(self.settings), point.x.shape[1]))
-        weight = np.where(self.impossible & (errors == 0), 0.0, self.weight)[..., None]
-        columns[..., : self.n_low] = self.low * weight
-        slope = expit(point.drives) * weight
-        width = self.settings.shape[1]
-        inner = columns[..., self.n_low :].reshape(starts, len(self.settings), -1, width)
-        np.multiply(slope[..., None], self.settings[:, None, :], out=inner)
-        diagonal = _BOUND_COST**2 * (excess > 0)
-        diagonal[:, self.n_low :] += _RIDGE**2
-        gradient = (errors[:, None, :] @ columns)[:, 0] + _BOUND_COST**2 * excess * np.sign(point.x)
-        gradient[:, self.n_low :] += _RIDGE**2 * point.x[:, self.n_low :]
+        """Return J (K, parameters), what bound and ridge add to diag(J^T J), and half the gradient."""
+        columns = np.empty((len(self.settings), len(point.x)))
+        weight = np.where(self.impossible & (point.errors == 0), 0.0, self.weight)[:, None]
+        np.multiply(self.low, weight, out=columns[:, : self.n_low])
+        inner = columns[:, self.n_low :].reshape(*point.slopes.shape, self.settings.shape[1])
+        np.multiply((point.slopes * weight)[..., None], self.settings[:, None, :], out=inner)
+        diagonal = _BOUND_COST**2 * (point.excess != 0)
+        diagonal[self.n_low :] += _RIDGE**2
+        gradient = point.errors @ columns + _BOUND_COST**2 * point.excess
+        gradient[self.n_low :] += _RIDGE**2 * point.x[self.n_low :]
         return columns, diagonal, gradient
 
     def with_low_orders(self, rows: Array) -> Array:
         """Return x for given auxiliaries, the terms of order <= 2 at their best (impossible settings as given)."""
-        x = np.concatenate([np.zeros((len(rows), self.n_low)), rows], axis=1)
-        rest = self.goal - _softplus(self.drives(x)).sum(axis=2)
-        low, rest = self.low * self.weight[:, None], self.weight * rest
-        x[:, : self.n_low] = np.linalg.lstsq(low, rest.T, rcond=1e-10)[0].T
-        return x
+        rest = self.goal - _softplus(self.settings @ rows.T)[0]
+        low = np.linalg.lstsq(self.low * self.weight[:, None], self.weight * rest, rcond=1e-10)[0]
+        return np.concatenate([low, rows.ravel()])
 
 
-def _softplus(x: Array) -> Array:
-    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+def _softplus(drives: Array) -> tuple[Array, Array]:
+    """Return the sums of softplus over the last axis, and the slopes of each."""
+    away = np.exp(-np.abs(drives))
+    above = 1.0 + away
+    total = np.maximum(drives, 0.0).sum(axis=-1) + np.log(above.prod(axis=-1))
+    return total, np.where(drives > 0, 1.0, away) / above
 
 
-def _levenberg_marquardt(problem: _Problem, starts: Array) -> Array:
-    """Return local minima, or the first points within the tolerance, (starts, parameters) from as many starts.
+def _levenberg_marquardt(problem: _Problem, start: Array) -> Array:
+    """Return a local minimum, or the first point within the tolerance.
 
-    When one got there, the others have as many steps again.
-    SciPy's least_squares takes several times as long at this size. The damping follows the gain: H. B. Nielsen,
+    SciPy's least_squares takes several times as long at this size. All parameters are damped alike: scaled by
+    diag(J^T J), weights of saturated units are thrown far off. The damping follows the gain: H. B. Nielsen,
     Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
     """
-    found, place = starts.copy(), np.arange(len(starts))
-    here = problem.at(starts)
-    damping, growth = np.full(len(starts), 1e-2), np.full(len(starts), 2.0)
-    last = _MAX_STEPS
-    for number in range(1, _MAX_STEPS + 1):
+    limit = np.where(problem.couplings(len(start)), problem.bound, np.inf)
+    here = problem.at(start, limit)
+    damping, growth = 1e-2, 2.0
+    for _ in range(_MAX_STEPS):
         columns, diagonal, gradient = problem.linearised(here)
-        damped = damping[:, None] * (np.einsum("skp,skp->sp", columns, columns) + diagonal + 1e-9)
-        step_of = _by_settings if columns.shape[1] < columns.shape[2] else _by_parameters
-        step = step_of(columns, diagonal + damped, gradient)
-        tried = problem.at(here.x - step)
-        gained = here.cost - tried.cost
-        promised = np.einsum("sp,sp->s", step, gradient + damped * step)
-        better = gained > 0
-        # a short step gains little anywhere
-        done = np.where(
-            better, (gained < problem.least_gain * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH
-        )
-        good = better & (tried.error < problem.tolerance)
-        done |= good
-        if good.any():
-            last = min(last, 2 * number)
-        damping = damping * np.where(better, np.maximum(1 / 3, 1 - (2 * gained / promised - 1) ** 3), growth)
-        growth = np.where(better, 2.0, 2 * growth)
-        here = tried if better.all() else here.replaced(tried, better)
-        if done.any() or number == last:
-            found[place] = here.x
-            left = ~done
-            if number == last or not left.any():
+        while growth <= _MOST_GROWTH:
+            step = _solved(columns, diagonal + damping, gradient)
+            tried = problem.at(here.x - step, limit)
+            gained = here.cost - tried.cost
+            if gained > 0:
                 break
-            here, damping, growth, place = here.of(left), damping[left], growth[left], place[left]
-    return found
+            damping, growth = damping * growth, 2 * growth
+        else:
+            return here.x
+        here, growth = tried, 2.0
+        # a short step gains little anywhere
+        if here.error < problem.tolerance or (gained < problem.least_gain * here.cost and damping < 1):
+            return here.x
+        promised = step @ (gradient + damping * step)
+        damping *= max(1 / 3, 1 - (2 * gained / promised - 1) ** 3)
+    return here.x
 
 
-def _by_parameters(columns: Array, diagonal: Array, gradient: Array) -> Array:
-    """Return ``(J^T J + diag)^-1 gradient`` of each start."""
-    normal = columns.transpose(0, 2, 1) @ columns
-    every = np.arange(normal.shape[1])
-    normal[:, every, every] += diagonal
-    return np.asarray(np.linalg.solve(normal, gradient[..., None])[..., 0])
-
-
-def _by_settings(columns: Array, diagonal: Array, gradient: Array) -> Array:
-    """Return the same by Woodbury's identity: the system solved is as large as there are settings."""
-    scaled = columns / diagonal[:, None, :]
-    inner = scaled @ columns.transpose(0, 2, 1)
-    every = np.arange(inner.shape[1])
-    inner[:, every, every] += 1.0
-    direct = gradient / diagonal
-    solved = np.linalg.solve(inner, columns @ direct[..., None])
-    return np.asarray(direct - (solved.transpose(0, 2, 1) @ scaled)[:, 0])
+def _solved(columns: Array, diagonal: Array, gradient: Array) -> Array:
+    """Return ``(J^T J + diag)^-1 gradient``, by Woodbury's identity where settings are fewer than parameters."""
+    settings, parameters = columns.shape
+    if parameters <= settings:
+        normal = columns.T @ columns
+        normal.flat[:: parameters + 1] += diagonal
+        return np.linalg.solve(normal, gradient)
+    root = np.sqrt(diagonal)
+    scaled, direct = columns / root, gradient / root
+    inner = scaled @ scaled.T
+    inner.flat[:: settings + 1] += 1.0
+    return (direct - np.linalg.solve(inner, scaled @ direct) @ scaled) / root
 
 
 _LEAST_WEIGHT = 1e-3
