@@ -5,7 +5,7 @@ showed, so that they are as likely as evidence is. Errors are over all states of
 ``--seed`` draws others and leaves out those of the default seed, on which defaults were chosen: held-out queries.
 
 python benchmarks/bayes.py [--seed N] [--engine NAME] [--rule NAME] [--route NAME] [--duration MS] [--queries N]
-    [--begun] [--compile-only NETWORK ...]
+    [--begun] [--changing] [--compile-only NETWORK ...]
 """
 
 import argparse
@@ -54,9 +54,9 @@ def evidence_sets(network, number, seed):
     return sets
 
 
-def off(result):
-    sampled, exact = result.posterior(), result.exact_posterior()
-    return np.array([abs(sampled[v][s] - exact[v][s]) for v in sampled for s in sampled[v]])
+def off(result, evidence):
+    shown, exact = result.posterior(), result.exact_posterior()
+    return np.array([abs(shown[v][s] - exact[v][s]) for v in shown if v not in evidence for s in shown[v]])
 
 
 def begun(compiled, arguments):
@@ -66,27 +66,51 @@ def begun(compiled, arguments):
     return in_states(point.states[chosen], 100, rng)
 
 
+def compiled(network, evidence, arguments, **more):
+    return compiled_for_sampling(
+        network, evidence, route=arguments.route, bound=arguments.bound, depth=arguments.depth,
+        encoding=arguments.encoding, invalid=arguments.invalid, **more,
+    )  # fmt: skip
+
+
+def sampled(compiled, arguments, **more):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bs.BoltzspikeWarning)
+        return bs.sample(
+            compiled, chains=arguments.chains, rule=arguments.rule, seed=1, engine=arguments.engine, **more
+        )
+
+
+def one_by_one(network, arguments):
+    """Yield (evidence, what was compiled, result): a run for each evidence set."""
+    for evidence in evidence_sets(network, arguments.queries, arguments.seed):
+        made = compiled(network, evidence, arguments)
+        start = begun(made, arguments) if arguments.begun else None
+        yield evidence, made, sampled(made, arguments, duration=arguments.duration, initial=start)
+
+
+def in_one_run(network, arguments):
+    """Yield the same for one network of neurons, whose evidence changes."""
+    sets = evidence_sets(network, arguments.queries, arguments.seed)
+    made = compiled(network, {}, arguments, kept={name for evidence in sets for name in evidence})
+    course = [(k * arguments.duration, evidence) for k, evidence in enumerate(sets)]
+    result = sampled(made, arguments, duration=len(sets) * arguments.duration, evidence_course=course)
+    for evidence, (_, _, episode) in zip(sets, result.episodes(settle=200.0), strict=True):
+        yield evidence, made, episode
+
+
 def spiking(arguments):
     print(
         f"{'network':18} {'queries':>7} {'units':>7} {'max |W|':>7} {'compiled':>9} {'mean':>6} {'largest':>7} "
         f"{'noise':>6}  worst query"
     )
     everything = []
+    runs = in_one_run if arguments.changing else one_by_one
     for name in arguments.networks:
         network = network_of(name)
         errors, noise, units, weights, compiled_errors, worst = [], [], [], [], [], (0.0, {})
-        for evidence in evidence_sets(network, arguments.queries, arguments.seed):
-            compiled = compiled_for_sampling(
-                network, evidence, route=arguments.route, bound=arguments.bound, depth=arguments.depth,
-                encoding=arguments.encoding, invalid=arguments.invalid,
-            )  # fmt: skip
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", bs.BoltzspikeWarning)
-                result = bs.sample(
-                    compiled, duration=arguments.duration, chains=arguments.chains, rule=arguments.rule, seed=1,
-                    engine=arguments.engine, initial=begun(compiled, arguments) if arguments.begun else None,
-                )  # fmt: skip
-            error = off(result)
+        for evidence, compiled, result in runs(network, arguments):
+            error = off(result, evidence)
             errors.append(error)
             noise += [e for states in result.posterior_error().values() for e in states.values()]
             units.append(compiled.report.n_units)
@@ -145,6 +169,9 @@ def main():
         "--begun",
         action="store_true",
         help="chains begin with the machine's law: is mixing the limit?",
+    )
+    parser.add_argument(
+        "--changing", action="store_true", help="one run a network, in which the evidence changes: held neurons"
     )
     parser.add_argument("--compile-only", nargs="+", help="networks to compile without sampling")
     parser.add_argument("--routes", nargs="+", default=["monomials", "fitted", "assignments"])

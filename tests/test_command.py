@@ -1,5 +1,6 @@
 """The installed command, before the library is there."""
 
+import importlib.metadata
 import subprocess
 import sys
 import tomllib
@@ -57,3 +58,10 @@ boltzspike_command.main()
 def test_the_command_is_this_one():
     project = tomllib.loads((Path(boltzspike.__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"boltzspike": "boltzspike_command:main"}
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "boltzspike", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == importlib.metadata.version("boltzspike")

@@ -13,6 +13,7 @@ from boltzspike.pipeline.translations import shipped
 from boltzspike.theory.exact import all_states, exact_joint, exact_moments
 from boltzspike.translation import budget, learned, matched, teaching, tuned
 from boltzspike.translation.conditionals import Conditionals
+from boltzspike.translation.held import HeldConditionals
 from boltzspike.translation.working_point import WorkingPoint, enumerated
 
 
@@ -605,3 +606,24 @@ def test_tuning_to_what_is_unknown_is_an_error(s1_calibration):
             gaussian_machine(1, n=3), calibration=s1_calibration, rule="conditionals", clamp={0: 1}, duration=100,
             clamping="spikes",
         )  # fmt: skip
+
+
+def test_held_neurons_demand_only_what_biases_can_give():
+    target = gaussian_machine(4, n=4)
+    demand = HeldConditionals(target, [2])
+    conditioned, free = target.given({2: 1})
+    z = np.ones((8, 4), dtype=np.int8)
+    z[:, free] = all_states(3)
+    counts = np.round(4e5 * exact_joint(conditioned)).astype(int)
+    gaps, steps = demand.directions([np.repeat(z, counts, axis=0)])
+    assert np.abs(gaps).max() < 1e-4
+    # a law whose free units have other biases: the step takes most of that back
+    shift = np.array([0.2, -0.1, 0.0, 0.15])
+    other = dataclasses.replace(target, biases=np.asarray(target.biases) + shift)
+    counts = np.round(4e5 * exact_joint(other.given({2: 1})[0])).astype(int)
+    _, steps = demand.directions([np.repeat(z, counts, axis=0)])
+    assert steps[0, 2] == 0
+    assert np.abs(steps[0] + shift).max() < 0.03
+    biases, weights = demand.split(steps[0])
+    assert np.array_equal(biases, steps[0])
+    assert not weights.any()

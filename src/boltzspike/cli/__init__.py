@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +41,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Neural sampling with leaky integrate-and-fire neurons in the high-conductance state.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(importlib.metadata.version("boltzspike"))
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take what holds for every command."""
+
+
 for command in (
     sample, tune, calibrate, design, response, train, generate, classify, complete, export, show, compare, doctor,
 ):  # fmt: skip

@@ -152,7 +152,7 @@ def print_posterior(result: PosteriorResult, *, all_units: bool, joint: Sequence
         if differences:
             off_by = f"mean difference from exact {np.mean(differences):.4f}, largest {max(differences):.4f}"
         without = f" ({len(missing)} of {len(sampled)} variables not sampled)" if missing and had else ""
-        print(f"posterior: {off_by}{without}; log p(evidence) = {result.log_evidence:.4f}")
+        print(f"posterior: {off_by}{without}; log p(evidence) = {result.log_evidence:z.4f}")
     else:
         print("exact posterior: out of reach of elimination for this network")
     if joint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,14 +120,18 @@ class Compiled:
     def clamp_of(self, evidence: Evidence) -> dict[int, int]:
         """Return what further evidence says about the units, ``{index in the machine: 0 or 1}``.
 
-        For evidence that comes and goes in one run: ``compile_bayes`` absorbs what holds all the time.
+        For evidence that comes and goes in one run: ``compile_bayes`` absorbs what holds all the time. Given rare
+        evidence, what is impossible is less rare beside it: its share of exp(-depth) grows by 1/p(evidence).
         """
         clamp: dict[int, int] = {}
         for v, state in self.network.evidence_indices(evidence).items():
             name, possible = self.network.names[v], self.simplified.allowed[v]
             label = self.network.states[v][state]
             if v not in self.encodings:
-                raise ValidationError(f"evidence[{name!r}]: the variable has no units: it follows from others")
+                raise ValidationError(
+                    f"evidence[{name!r}]: the variable has no units: it follows from others, or from the evidence "
+                    f"that holds all the time; compile_bayes(kept=[{name!r}]) gives it units in the first case"
+                )
             at = np.flatnonzero(possible == state)
             require(len(at) == 1, f"evidence[{name!r}]", "a state that is possible here", label)
             encoding = self.encodings[v]
@@ -159,6 +163,7 @@ def compile_bayes(
     *,
     likelihoods: Mapping[str, object] | None = None,
     variables: Sequence[str] | None = None,
+    kept: Collection[str] = (),
     route: str = "fitted",
     encoding: str = "one-hot",
     depth: float | None = None,
@@ -186,6 +191,8 @@ def compile_bayes(
         Soft evidence, ``{variable: {state: likelihood}}``.
     variables
         Those whose posterior is wanted: barren ones are then left out. ``None``: all.
+    kept
+        Those that get units though they follow from their parents: evidence that comes and goes needs them.
     route
         ``"fitted"``, ``"monomials"`` or ``"assignments"``: see ``ROUTES``.
     encoding
@@ -231,7 +238,7 @@ def compile_bayes(
     fixed = network.evidence_indices(evidence or {})
     wanted = None if variables is None else [network.index(name) for name in variables]
     soft = network.likelihood_arrays(likelihoods or {})
-    simple = simplify(network, fixed, soft, wanted)
+    simple = simplify(network, fixed, soft, wanted, [network.index(name) for name in kept])
     if not simple.sampled:
         raise ValidationError("evidence: must leave something to sample, but every variable follows from it")
     options: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,7 @@ def simplify(
     fixed: Mapping[int, int],
     likelihoods: Mapping[int, Array],
     wanted: Sequence[int] | None = None,
+    kept: Collection[int] = (),
 ) -> Simplified:
     """Absorb the evidence, drop barren variables and impossible states, substitute deterministic variables.
 
@@ -47,6 +48,8 @@ def simplify(
     wanted
         Variables whose posterior is asked for; those that are neither among them, observed, nor above one of
         these, are barren: their tables sum to one. ``None``: all are wanted.
+    kept
+        Variables that are sampled though they follow from their parents.
     """
     needed = set(range(network.n_variables))
     if wanted is not None:
@@ -64,7 +67,7 @@ def simplify(
     factors = _drop_impossible_states(network, factors, allowed)
     functions = []
     for k in network.order():
-        if k not in needed or len(allowed[k]) < 2 or k in likelihoods:
+        if k not in needed or len(allowed[k]) < 2 or k in likelihoods or k in kept:
             continue
         own = owners.index(k)
         scope, table = factors[own]

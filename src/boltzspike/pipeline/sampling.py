@@ -21,7 +21,15 @@ from boltzspike.model.boltzmann import Machine, clamp_indices
 from boltzspike.model.network import SpikingNetwork
 from boltzspike.model.schedule import Course
 from boltzspike.model.synapse import Synapse
-from boltzspike.pipeline.changing import HELD_NEURONS, EvidenceCourse, clamp_course, evidence_by_unit, extended
+from boltzspike.pipeline.changing import (
+    HELD_NEURONS,
+    EvidenceCourse,
+    clamp_course,
+    courses_of,
+    evidence_by_unit,
+    extended,
+    tuned_to_evidence,
+)
 from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.responses import default_calibration
 from boltzspike.pipeline.running_networks import (
@@ -112,9 +120,10 @@ def sample(
         chains. Another engine, dt or version may give others.
     rule
         Translation rule, ``"psp"``, ``"matched"`` or ``"learned"``; ``"conditionals"`` or ``"moments"`` tune the
-        network to these first, by at most 16 runs of at most 20 s (``tune``); or a ``Translation`` made before (of
-        the machine under the evidence). ``None``: the best that the calibration, or one that ships with this
-        version, allows without simulating the target.
+        network to these first, by at most 16 runs of at most 20 s (``tune``), ``"conditionals"`` while neurons are
+        held at evidence its biases alone, for each evidence anew; or a ``Translation`` made
+        before (of the machine under the evidence). ``None``: the best that the calibration, or one that ships with
+        this version, allows without simulating the target.
     synapse
         Recurrent synapse; ``None``: that of ``rule``, else renewing, delay of one dt.
     engine
@@ -208,7 +217,10 @@ def sample(
     clamping = clamping or "bias"
     compiled = None
     if isinstance(machine, BayesianNetwork):
-        compiled = compiled_for_sampling(machine, evidence, likelihoods=likelihoods)
+        changing = {variable for _, given in evidence_course or () for variable in given}
+        compiled = compiled_for_sampling(
+            machine, evidence, likelihoods=likelihoods, kept=changing.intersection(machine.names)
+        )
     elif isinstance(machine, Compiled):
         compiled = machine
     if compiled is machine or compiled is None:
@@ -233,7 +245,7 @@ def sample(
     if clamping == "spikes" and engine not in ABSTRACT:
         conditioned, free = machine, np.arange(machine.n_units)
     plain = conditioned.to_boltzmann()
-    changes, clamps = None, None
+    changes, moving, clamps = None, None, None
     if evidence_course is not None:
         require(engine not in ABSTRACT, "evidence_course", f"left out with the engine {engine!r}", "changes")
         last = duration if checkpoint is None and resume is None else np.inf  # else a part of a longer run
@@ -278,10 +290,16 @@ def sample(
         held_units = clamped if clamping == "spikes" else {}
         if progress is not None and hasattr(progress, "stage"):
             progress.stage(f"translating by the rule {rule!r}" if isinstance(rule, str) else "translating")
+        tuning: dict[str, Any] = {
+            "chains": max(chains, GROUPS), "dt": dt, "seed": seed, "engine": engine, "threads": threads
+        }  # fmt: skip
+        by_biases = rule == "conditionals" and (moving is not None or bool(held_units))
         translation = translation_of(
-            plain, rule, calibration, synapse, held_units, chains=max(chains, GROUPS), dt=dt, seed=seed,
-            engine=engine, threads=threads,
-        )  # fmt: skip
+            plain, None if by_biases else rule, calibration, synapse, held_units, **tuning
+        )
+        if by_biases:
+            translation, follows = tuned_to_evidence(translation, held_units, moving or (), **tuning)
+            schedule = [*courses_of(schedule), *follows]
         shift = discarded_steps(burn_in, dt, max(kept.draws_every, longest)) * dt if burn_in > 0 else 0.0
         network = extended(
             translation.network, schedule=schedule, evidence=clamps, shared=shared, delays=delays, shift=shift
@@ -303,7 +321,7 @@ def sample(
         draw_every = every * dt
         how["rule"] = translation.rule
         how["predicted_d_kl"] = translation.predicted_error
-        held = [HELD_NEURONS] if changes is not None or (clamping == "spikes" and clamped) else []
+        held = [HELD_NEURONS] if not by_biases and (changes is not None or held_units) else []
         how["translation"] = [*translation.notes, *translation.warnings, *held]
     begun = (samples.start - round(shift / dt)) * dt  # on the clock of evidence_course; > 0 in a resumed run
     configuration = configuration_of(

@@ -7,7 +7,7 @@ import functools
 import importlib.resources
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -48,15 +48,16 @@ from boltzspike.translation import Translation, translate
 from boltzspike.translation.budget import Budget, mean_trace
 from boltzspike.translation.budget import error_budget as compute_budget
 from boltzspike.translation.conditionals import Conditionals
+from boltzspike.translation.held import HeldConditionals
 from boltzspike.translation.psp import network_of
 from boltzspike.translation.teaching import FAMILIES, Example, network_calibration, teach
-from boltzspike.translation.tuned import GROUPS, Covariance, Demand, Step, coupled_pairs
+from boltzspike.translation.tuned import GROUPS, Covariance, Demand, Sampler, Step, coupled_pairs
 from boltzspike.translation.tuned import tune as tune_in_the_loop
 from boltzspike.translation.working_point import ENUMERATED_UNITS, WorkingPoint, enumerated
 
 DEMANDS = ("conditionals", "moments")
 """What ``tune`` can tune to; as a rule of ``sample`` it tunes the network before it samples."""
-_TUNING_DURATION, _TUNING_TOLERANCE = 2e4, 1e-4
+_TUNING_DURATION, _TUNING_BURN_IN, _TUNING_STEPS, _TUNING_TOLERANCE = 2e4, 1000.0, 16, 1e-4
 
 
 def with_network(calibration: Calibration) -> Calibration:
@@ -297,13 +298,14 @@ def _states(
     threads: int | None,
     burn_in: float,
     initial: Initial | None = None,
+    clamp: Mapping[int, int] | None = None,
 ) -> Array:
     """Return the states of run ``number``, each with a seed of its own, twice a refractory period."""
     of_run = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
     every = max(round(network.neurons[0].tau_refrac / 2 / dt), 1)
     samples, _ = run_network(
         network, duration, chains, dt, of_run, engine, threads, Record(states_every=every), burn_in=burn_in,
-        initial=initial,
+        initial=initial, clamp=None if clamp is None else dict(clamp),
     )  # fmt: skip
     assert samples.states is not None
     return samples.states
@@ -390,21 +392,9 @@ def tune(
         for text in start.warnings:
             warnings.warn(text, BoltzspikeWarning, stacklevel=2)
     _check_target("start", start, plain)
-    run = functools.partial(
-        _states, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=burn_in
+    sampler = _sampler(
+        point, duration=duration, chains=chains, dt=dt, seed=seed, engine=engine, threads=threads, burn_in=burn_in
     )
-
-    # a network may leave its modes so seldom that no burn-in from rest is long enough: the chains begin with the
-    # target's law, and each run where the one before ended
-    rng, tau = np.random.default_rng([seed, 0x7E57]), round(calibration.neuron.tau_refrac / dt)
-    last = point.states[rng.choice(len(point.states), chains, p=point.probabilities)]
-
-    def sampler(translation: Translation, number: int, share: float) -> list[Array]:
-        nonlocal last
-        states = run(translation.network, number, share * duration, initial=in_states(last, tau, rng))
-        last = states[:, -1]
-        return [group.reshape(-1, plain.n_units) for group in np.array_split(states, GROUPS)]
-
     if fill is None and isinstance(machine, RestrictedBoltzmannMachine):
         fill = False
     coupled = coupled_pairs(plain, fill=fill)
@@ -416,6 +406,70 @@ def tune(
         if text not in start.warnings:
             warnings.warn(text, BoltzspikeWarning, stacklevel=2)
     return tuned
+
+
+def tune_biases(
+    start: Translation,
+    held: Sequence[Mapping[int, int]],
+    *,
+    chains: int,
+    dt: float,
+    seed: int,
+    engine: str | Engine,
+    threads: int | None,
+) -> tuple[Array, list[str]]:
+    """Return the biases that the network wants while neurons are held, tuned to the conditionals, and notes.
+
+    Parameters
+    ----------
+    start
+        The network's translation, whose weights stay.
+    held
+        The values of the units that are held, for each evidence.
+    chains, dt, seed, engine, threads
+        Of the runs.
+
+    Returns
+    -------
+    biases
+        Shape (len(held), n), Boltzmann units.
+    notes
+        What it did, a sentence for each evidence.
+    """
+    every = {tuple(sorted(clamp.items())): clamp for clamp in held}
+    biases, notes = dict.fromkeys(every, np.asarray(start.effective_biases)), []
+    for number, (key, clamp) in enumerate(every.items()):
+        if len(clamp) < start.machine.n_units:
+            sampler = _sampler(
+                working_point(start.machine, clamp), clamp=clamp, duration=_TUNING_DURATION, chains=chains, dt=dt,
+                seed=seed + number, engine=engine, threads=threads, burn_in=_TUNING_BURN_IN,
+            )  # fmt: skip
+            demand = HeldConditionals(start.machine, clamp)
+            tuned = tune_in_the_loop(start, demand, sampler, steps=_TUNING_STEPS, tolerance=_TUNING_TOLERANCE)
+            biases[key] = np.asarray(tuned.effective_biases)
+            notes.append(f"biases, {len(clamp)} neurons held: {tuned.notes[-1]}")
+    return np.array([biases[tuple(sorted(clamp.items()))] for clamp in held]), notes
+
+
+def _sampler(point: WorkingPoint, *, duration: float, chains: int, dt: float, seed: int, **run: Any) -> Sampler:
+    """Return what runs networks, the longest for ``duration`` ms; other options as those of ``_states``.
+
+    A network may leave its modes so seldom that no burn-in from rest is long enough: the chains begin with the
+    target's law, and each run where the one before ended.
+    """
+    rng = np.random.default_rng([seed, 0x7E57])
+    last = point.states[rng.choice(len(point.states), chains, p=point.probabilities)]
+
+    def sampler(translation: Translation, number: int, share: float) -> list[Array]:
+        nonlocal last
+        start = in_states(last, round(translation.calibration.neuron.tau_refrac / dt), rng)
+        states = _states(
+            translation.network, number, share * duration, chains=chains, dt=dt, seed=seed, initial=start, **run
+        )
+        last = states[:, -1]
+        return [group.reshape(-1, states.shape[-1]) for group in np.array_split(states, GROUPS)]
+
+    return sampler
 
 
 def check_budget(

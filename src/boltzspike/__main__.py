@@ -1,0 +1,5 @@
+"""``python -m boltzspike``: the command line."""
+
+from boltzspike_command import main
+
+main()
