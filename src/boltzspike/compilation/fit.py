@@ -91,20 +91,24 @@ def _exact_units(high: Sequence[tuple[Monomial, float]]) -> int:
 def _few_units(problem: _Problem, best: Array, high: Sequence[tuple[Monomial, float]], most: int) -> Array:
     """Return the fit of a factor with few terms of order >= 3.
 
-    Whether it can be done at all within the bound is asked of the largest number of units.
+    Whether it can be done at all within the bound is asked of the largest number of units; the smallest number that
+    does is tried from more starts.
     """
     rng = np.random.default_rng(_SEED)
     *smaller, largest = _trees(problem, 1, most)
 
+    def fitted(rows: Array, number: int, starts: int) -> Array:
+        return problem.fitted([rows, *(_anywhere(number, problem.width, high, rng) for _ in range(starts))])
+
     def tried(tree: Tree) -> Array:
         number, leaves = tree
-        anywhere = [_anywhere(number, problem.width, high, rng) for _ in range(_STARTS)]
-        return problem.fitted([_conjunctions(leaves, problem.width, _FEW_WEIGHT), *anywhere])
+        return fitted(_conjunctions(leaves, problem.width, _FEW_WEIGHT), number, _STARTS)
 
     while problem.bound <= _LARGEST_BOUND and not problem.solved(best):
         with_most = tried(largest)
         if problem.solved(with_most):
-            return next(filter(problem.solved, map(tried, smaller)), with_most)
+            rows = problem.rows(next(filter(problem.solved, map(tried, smaller)), with_most))
+            return fitted(rows, len(rows), _MORE_STARTS)
         # the most units, each as strong as need be, translate better than few strong ones
         best = problem.less_bound(min(best, with_most, key=problem.error))
     return best
@@ -266,17 +270,17 @@ class _Problem:
     def fitted(self, guesses: Sequence[Array]) -> Array:
         """Return the best fit found from these auxiliaries, each of shape (auxiliaries, units + 1)."""
         found = [_levenberg_marquardt(self, self.with_low_orders(rows)) for rows in guesses]
-        # of several good ones the weakest couplings: they translate best
-        return min(filter(self.solved, found), key=self.strength, default=min(found, key=self.error))
+        # of several good ones that whose units are on least: what biases must cancel is less
+        return min(filter(self.solved, found), key=self.activity, default=min(found, key=self.error))
 
     def less_bound(self, x: Array) -> Array:
         """Return a better fit from this one, the bound doubled from here on."""
         self.bound *= 2
         return min(x, self.fitted([self.rows(x)]), key=self.error)
 
-    def strength(self, x: Array) -> float:
-        """Return the sum of squared couplings."""
-        return float(np.sum(x[self.couplings(len(x))] ** 2))
+    def activity(self, x: Array) -> float:
+        """Return how many auxiliaries are on, on average over the settings by their weight."""
+        return float(np.sum(self.weight**2 @ _softplus(self.settings @ self.rows(x).T)[1]))
 
     def linearised(self, point: _Point) -> tuple[Array, Array, Array]:
         """Return J (K, parameters), what bound and ridge add to diag(J^T J), and half the gradient."""
@@ -353,7 +357,7 @@ _LEAST_WEIGHT = 1e-3
 _BOUND_COST = 0.03
 _RIDGE = 1e-5
 _SEED = 1
-_STARTS = 3
+_STARTS, _MORE_STARTS = 3, 3
 _FEW = 5
 _FEWEST = 3
 _MOST = 256
@@ -363,5 +367,5 @@ _HALF = 1e-3
 _WHOLE = -1
 _MAX_STEPS = 400
 _MOST_GROWTH = 2.0**8
-_LEAST_GAIN = 5e-4
+_LEAST_GAIN = 1e-3
 _LARGEST_BOUND = 30.0
