@@ -91,8 +91,8 @@ def _exact_units(high: Sequence[tuple[Monomial, float]]) -> int:
 def _few_units(problem: _Problem, best: Array, high: Sequence[tuple[Monomial, float]], most: int) -> Array:
     """Return the fit of a factor with few terms of order >= 3.
 
-    Whether it can be done at all within the bound is asked of the largest number of units; the smallest number that
-    does is tried from more starts.
+    Whether it can be done at all within the bound is asked of the largest number of units; the smallest number
+    that does is tried from more starts.
     """
     rng = np.random.default_rng(_SEED)
     *smaller, largest = _trees(problem, 1, most)
