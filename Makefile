@@ -16,9 +16,10 @@ demo: setup
 	$(BIN)/boltzspike sample examples/digits-rbm.json --clamp label-0=1 --duration 20s \
 	  -o demo-output/zeros.nc --report demo-output/report.html --force
 	$(BIN)/python examples/digits.py -o demo-output
-	$(BIN)/boltzspike sample examples/asia.bif --evidence dysp=yes,xray=no --duration 10s --chains 32
+	$(BIN)/boltzspike sample examples/asia.bif --evidence dysp=yes,xray=no --duration 10s --chains 32 \
+	  --report demo-output/asia.html --force
 	@echo "demo: the picture is demo-output/digits.png, the table demo-output/digits.csv"
-	@echo "demo: the report of the first run is demo-output/report.html"
+	@echo "demo: the reports of the first and the last run are demo-output/report.html and demo-output/asia.html"
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"

@@ -174,6 +174,55 @@ def test_biases_that_change_need_a_control_that_can():
         bs.sample(PAIR, calibration=balanced, evidence_course=[(0.0, {"a": 1})], rule="conditionals", **SHORT)
 
 
+@pytest.mark.parametrize("engine", ["gibbs", "gibbs-random", "buesing"])
+def test_evidence_changes_without_membranes_too(engine):
+    network = bs.networks.sprinkler()
+    course = [(1000.0, {"wet": "yes"}), (20000.0, {"wet": "no", "cloudy": "yes"}), (40000.0, {})]
+    result = bs.sample(
+        network, evidence_course=course, engine=engine, duration=6e4, chains=64, burn_in=500.0, threads=1
+    )
+    episodes = result.episodes(settle=500.0)
+    assert [start for start, _, _ in episodes] == [0.0, 1000.0, 20000.0, 40000.0]
+    for (_, _, episode), evidence in zip(episodes[1:], [evidence for _, evidence in course]):
+        exact = bs.theory.elimination.posterior(network, evidence)
+        assert set(episode.posterior()) == set(network.names) - set(evidence)
+        for variable, states in episode.posterior().items():
+            truth = exact.marginals[network.index(variable)]
+            for p, error, wanted in zip(states.values(), episode.posterior_error()[variable].values(), truth):
+                # no bias but the compiled machine's, below 1e-3
+                assert abs(p - wanted) < 5 * error + 1e-3
+
+
+def test_changing_evidence_without_membranes_goes_on_from_a_checkpoint(tmp_path):
+    about = {"evidence_course": [(300.0, {"a": 1}), (500.0, {"a": 0})], "engine": "gibbs", "chains": 8, "seed": 5}
+    whole = bs.sample(PAIR, duration=800.0, **about)
+    bs.sample(PAIR, duration=400.0, checkpoint=tmp_path / "c.npz", **about)
+    rest = bs.sample(PAIR, duration=400.0, resume=tmp_path / "c.npz", **about)
+    assert np.array_equal(rest.z, whole.z[:, 40:])
+    assert whole.z[:, 30:50, 0].all()
+    assert not whole.z[:, 50:, 0].any()
+    with pytest.raises(bs.ValidationError, match="c.npz"):
+        bs.sample(
+            PAIR, duration=400.0, resume=tmp_path / "c.npz", **about | {"evidence_course": [(0.0, {"a": 1})]}
+        )
+
+
+def test_what_is_no_target_and_no_evidence_is_named():
+    with pytest.raises(
+        bs.ValidationError, match=r"machine: must be a machine or network \(bs.read.*got 'asia.bif'"
+    ):
+        bs.sample("asia.bif")
+    with pytest.raises(bs.ValidationError, match="evidence: must be {variable: state}, got 'wet=yes'"):
+        bs.sample(bs.networks.sprinkler(), evidence="wet=yes")
+    with pytest.raises(bs.ValidationError, match="likelihoods: must be {variable: {state: likelihood}}, got 5"):
+        bs.sample(bs.networks.sprinkler(), likelihoods=5)
+
+
+def test_evidence_of_a_bayesian_network_is_not_held_where_it_is_absorbed():
+    with pytest.raises(bs.ValidationError, match="clamping: must be 'bias'.*evidence_course"):
+        bs.sample(bs.networks.sprinkler(), evidence={"wet": "yes"}, clamping="spikes", **SHORT)
+
+
 @pytest.mark.filterwarnings("ignore:mixing")
 def test_a_run_starts_where_it_is_told():
     started = bs.sample(
@@ -205,8 +254,6 @@ def test_wrong_courses_are_refused(course, message):
 
 
 def test_what_needs_neurons_is_refused_without_them():
-    with pytest.raises(bs.ValidationError, match="evidence_course: must be left out with the engine 'gibbs'"):
-        bs.sample(PAIR, engine="gibbs", evidence_course=[(0.0, {"a": 1})], duration=100.0)
     with pytest.raises(bs.ValidationError, match="schedule: must be left out with the engine 'buesing'"):
         bs.sample(
             PAIR,

@@ -70,6 +70,67 @@ def test_a_tuned_file_brings_its_neuron_and_synapse_and_no_other_is_taken(model,
         assert message in tuned.stderr
 
 
+def test_a_bayesian_network_is_tuned_for_its_evidence(tmp_path, boltzspike):
+    bs.networks.sprinkler().save(tmp_path / "n.json")
+    given = ("--evidence", "wet=yes", "--likelihood", "cloudy=yes:0.9,no:0.2", "--route", "monomials")
+    short = ("--duration", "2s", "--chains", 16)
+    tune = ("tune", tmp_path / "n.json", "-o", tmp_path / "t.json")
+    done = boltzspike(*tune, *given, *short, "--to", "conditionals", "--steps", 1)
+    assert done.returncode == 0, done.stderr
+    assert "(monomials)" in done.stdout
+    sampled = boltzspike("sample", tmp_path / "n.json", "--rule", tmp_path / "t.json", *given, *short)
+    assert sampled.returncode == 0, sampled.stderr
+    assert "rule: tuned" in sampled.stdout
+    other = boltzspike("sample", tmp_path / "n.json", "--rule", tmp_path / "t.json", "--evidence", "wet=no")
+    assert other.returncode == 2
+    assert "made for another machine, or for other evidence" in other.stderr
+    for wrong, message in (
+        (("--clamp", "wet=1"), "clamp: is for machines; a Bayesian network takes --evidence"),
+        (("--evidence", "wet=maybe"), "evidence['wet']: no state named 'maybe'"),
+    ):
+        refused = boltzspike(*tune, "--force", *wrong)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--record", "moments"), "record: must be 'states': the posterior of a Bayesian network"),
+        (("--record", "joint"), "record: must be 'states': the posterior of a Bayesian network"),
+        (
+            ("--evidence", "wet=yes", "--evidence-at", "0s:wet=no"),
+            "evidence_course[0]: evidence['wet']: must be of a variable not observed all the time, got 'no'",
+        ),
+    ],
+)
+def test_what_a_posterior_cannot_be_read_from_is_refused_before_the_run(arguments, message, tmp_path, boltzspike):
+    bs.networks.sprinkler().save(tmp_path / "n.json")
+    output = tmp_path / "r.nc"
+    done = boltzspike("sample", tmp_path / "n.json", "-o", output, "--duration", "1s", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not output.exists()
+
+
+def test_evidence_that_changes_may_be_about_what_follows_from_others(tmp_path, boltzspike):
+    bs.networks.asia().save(tmp_path / "n.json")
+    course = ("--evidence-at", "0s:either=yes", "--evidence-at", "10s:either=no,xray=yes")
+    run = ("sample", tmp_path / "n.json", "--engine", "gibbs", "--duration", "20s", "--json")
+    done = boltzspike(*run, *course)
+    assert done.returncode == 0, done.stderr
+    episodes = json.loads(done.stdout)["episodes"]
+    exact = [
+        bs.theory.elimination.posterior(bs.networks.asia(), {"either": s}).marginals[3][0] for s in ("yes", "no")
+    ]
+    assert exact[1] == 0.0
+    for episode, p in zip(episodes, exact, strict=True):
+        assert abs(episode["posterior"]["lung"]["yes"] - p) < 0.05  # standard error .01
+    wrong = boltzspike(*run, "--evidence-at", "0s:eithr=yes")
+    assert wrong.returncode == 2
+    assert "no variable named 'eithr'; did you mean 'either'?" in wrong.stderr
+
+
 def test_the_budget_is_in_the_json(model, boltzspike):
     done = boltzspike("sample", model, "--budget", "--json", "--chains", 16, "--duration", "5s")
     found = json.loads(done.stdout)["budget"]

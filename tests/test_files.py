@@ -1,4 +1,5 @@
 import dataclasses
+import gzip
 import json
 import os
 
@@ -174,8 +175,37 @@ def test_a_wrong_document_is_named_with_its_field(tmp_path, machine, changes, me
 def test_a_foreign_or_damaged_file_is_one_clear_error(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(ValidationError, match=r"file: (neither|can't be read|not a)"):
+    with pytest.raises(ValidationError, match=r"file: (is empty|neither|can't be read|not a)"):
         bs.read(path)
+
+
+def test_text_that_is_no_utf8_within_json_is_one_clear_error(tmp_path, machine):
+    machine.save(tmp_path / "m.json")
+    text = (tmp_path / "m.json").read_bytes()
+    (tmp_path / "bad.json").write_bytes(text.replace(b"boltzspike", b"boltz\xa3pike"))
+    with pytest.raises(ValidationError, match="bad.json: not a valid JSON file .*0xa3"):
+        bs.read(tmp_path / "bad.json")
+    (tmp_path / "bom.json").write_bytes(b"\xef\xbb\xbf" + text)
+    assert bs.read(tmp_path / "bom.json") == machine
+
+
+def test_an_error_shows_the_beginning_of_what_is_long(tmp_path, machine):
+    deep = document(machine, tmp_path, weights=[[[0.0] * 1000] * 3, [1.0]])
+    with pytest.raises(ValidationError, match=r"weights: must be an array of numbers, got \[\[\[0.0") as caught:
+        bs.read(deep)
+    assert len(str(caught.value)) < 400
+
+
+def test_empty_compressed_and_passing_files_are_refused_by_what_they_are(tmp_path):
+    (tmp_path / "empty.bif").write_text("")
+    with pytest.raises(ValidationError, match="empty.bif: is empty"):
+        bs.read(tmp_path / "empty.bif")
+    (tmp_path / "asia.bif.gz").write_bytes(gzip.compress(b"network x {}"))
+    with pytest.raises(ValidationError, match="asia.bif.gz: is compressed; gunzip it first"):
+        bs.read(tmp_path / "asia.bif.gz")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValidationError, match="pipe: must be a regular file"):
+        bs.read(tmp_path / "pipe")
 
 
 def test_every_truncation_of_a_result_is_refused(tmp_path, result):

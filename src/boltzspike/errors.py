@@ -59,7 +59,16 @@ class BoltzspikeWarning(UserWarning):
 def require(ok: bool, where: str, allowed: str, value: object) -> None:
     """Raise ``ValidationError`` naming ``where`` (``Object.field``), what is allowed and what came."""
     if not ok:
-        raise ValidationError(f"{where}: must be {allowed}, got {value!r}")
+        raise ValidationError(f"{where}: must be {allowed}, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """Return what came as an error shows it, at most ``_MOST_SHOWN`` characters."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} ..."
+
+
+_MOST_SHOWN = 200
 
 
 def is_number(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import os
@@ -23,6 +24,7 @@ from boltzspike.result import Result
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ZIP_SIGNATURE = b"PK\x03\x04"
+_GZIP_SIGNATURE = b"\x1f\x8b"
 _ZARR_FILES = (".zgroup", "zarr.json")
 
 
@@ -47,12 +49,18 @@ def read(path: str | os.PathLike[str], *, beta: float | None = None) -> Any:
     if is_zarr(path):
         _refuse_beta(path, beta)
         return _read_result(path, "zarr")
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise ValidationError(f"{path}: must be a regular file: a pipe or device can be read only once")
     try:
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:
         raise ValidationError(f"{path}: can't be read: {error.strerror}") from None
-    is_json = head.lstrip().startswith(b"{")
+    if not head:
+        raise ValidationError(f"{path}: is empty")
+    if head.startswith(_GZIP_SIGNATURE):
+        raise ValidationError(f"{path}: is compressed; gunzip it first")
+    is_json = head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
     if is_json or head == _HDF5_SIGNATURE or head.startswith(_ZIP_SIGNATURE):
         _refuse_beta(path, beta)
     if head == _HDF5_SIGNATURE:
@@ -76,7 +84,7 @@ MAX_TEXT = 2**25
 
 
 def read_text(path: Path) -> str:
-    """Return the UTF-8 text in a file of at most ``MAX_TEXT`` bytes."""
+    """Return the UTF-8 text in a file of at most ``MAX_TEXT`` bytes, its lines ended by newlines."""
     try:
         size = path.stat().st_size
         require(
@@ -86,7 +94,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise ValidationError(f"{path}: can't be read: {error.strerror}") from None
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValidationError(
@@ -110,7 +118,8 @@ def _read_text(path: Path, beta: float | None) -> Any:
     )
 
 
-_COMMENTS = r"(?:\s+|//[^\n]*\n|/\*.*?\*/)*"
+_COMMENTS = r"(?>\s+|//[^\n]*\n|/\*.*?\*/)*+"
+"""Atomic, for a file that begins with many blanks or comments and then is something else."""
 _TEXT_FORMATS: tuple[tuple[re.Pattern[str], Callable[[str, str], Any]], ...] = (
     (re.compile(_COMMENTS + r"network\b", re.DOTALL), bayes.parse_bif),
     (re.compile(r"\s*<"), bayes.parse_xmlbif),
@@ -118,7 +127,7 @@ _TEXT_FORMATS: tuple[tuple[re.Pattern[str], Callable[[str, str], Any]], ...] = (
 )
 _ENERGY_FORMATS: tuple[tuple[re.Pattern[str], Callable[..., Any]], ...] = (
     (re.compile(r"\s*#.*?vartype", re.IGNORECASE), ising.parse_coo),
-    (re.compile(r"(?:c.*\n|\s*\n)*p\s+qubo\b"), ising.parse_qubo),
+    (re.compile(r"(?>c.*\n|\s+)*+p\s+qubo\b"), ising.parse_qubo),
     (re.compile(r"\s*\d+[ \t]+\d+[ \t]*\r?\n"), ising.parse_rud),
 )
 
@@ -201,8 +210,8 @@ def check_writable(path: Path, *, force: bool, folder: bool = False, suffixes: t
 
 def _read_json(path: Path) -> Any:
     try:
-        data = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, RecursionError) as error:
+        data = msgspec.json.decode(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValidationError(f"{path}: not a valid JSON file ({error})") from None
     if sbs.is_sbs(data):
         return sbs.from_json(data, str(path))
@@ -245,7 +254,7 @@ def read_arrays(path: str | os.PathLike[str], *, damaged: str = "can't be read a
     except ValidationError:
         raise
     except Exception as error:  # a damaged zip raises whatever its member readers raise
-        raise ValidationError(f"{path}: {damaged} ({error})") from None
+        raise ValidationError(f"{path}: {damaged} ({str(error)[:200]})") from None
 
 
 def _read_npz(path: Path) -> Any:

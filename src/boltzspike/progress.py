@@ -75,6 +75,16 @@ class Bar:
         """Say what is done before there is anything to count."""
         self._show(0, 1, what)
 
+    def part(self, k: int, number: int, note: str = "") -> Bar:
+        """Return the bar of run ``k`` of so many, which shows how far all are; ``note`` until it knows more."""
+        of_all = f"{k + 1} of {number}"
+        show = lambda done, total, said: self._show(
+            k * total + done, number * total, f"{of_all}, {said}" if said else of_all
+        )
+        bar = Bar(show)
+        bar._note = note
+        return bar
+
     def watch(self, part: Samples) -> None:
         """Take a part of the run: biological time per wall time since the first one, and R-hat so far."""
         self._shares.add(part)

@@ -8,7 +8,7 @@ from boltzspike.compilation import REACH
 from boltzspike.compilation.auxiliary import FactorSettings, by_assignments, by_monomials, settings
 from boltzspike.compilation.encoding import ENCODINGS, encode, polynomial
 from boltzspike.compilation.fit import by_fit
-from boltzspike.errors import ValidationError
+from boltzspike.errors import UnsupportedFeature, ValidationError
 from boltzspike.theory.elimination import posterior
 from boltzspike.theory.exact import exact_joint
 
@@ -274,3 +274,19 @@ def test_fitted_couplings_are_weaker_than_the_exact_and_the_units_fewer_than_the
 def test_a_bad_option_is_an_error(options, message):
     with pytest.raises(ValidationError, match=message):
         bs.compile_bayes(bs.networks.asia(), **options)
+
+
+def test_a_factor_that_takes_too_many_units_is_named_before_its_memory_is_taken():
+    rng = np.random.default_rng(0)
+    parents = [f"v{k}" for k in range(14)]
+    chance = rng.uniform(0.1, 0.9, size=(2,) * 14)
+    network = bs.BayesianNetwork(
+        states={name: ["y", "n"] for name in [*parents, "child"]},
+        parents={"child": parents},
+        tables={name: [0.5, 0.5] for name in parents} | {"child": np.stack([chance, 1 - chance], axis=-1)},
+    )
+    with pytest.raises(UnsupportedFeature, match="v0, .*, child: a factor over 15 variables takes 15 units"):
+        bs.compile_bayes(network)
+    # its 2^15 terms would be 2^15 units, whose weights take 8 GiB
+    with pytest.raises(UnsupportedFeature, match="v0, .*, child: .* about 3.... units .* more than 4096"):
+        bs.compile_bayes(network, route="monomials")

@@ -64,6 +64,8 @@ def test_a_bif_table_has_the_variable_itself_as_slowest_index():
         ("0.2, 0.8", "0.2, nan", "line 8: must be a finite number, got 'nan'"),
         ("0.2, 0.8", "0.2, x", "line 8: must be a number, got 'x'"),
         ("0.2, 0.8", "0.2", "line 8: must be 2 probabilities of 'rain', got 1"),
+        ("table 0.2, 0.8", "table ", r"line 8: must be 2 probabilities of 'rain', got 0 \(near ';'\)"),
+        ("property made = by hand;", "property /* made", "line 2: must be ';' after a property, got the end"),
         ("0.2, 0.8", "0.2, 0.3, 0.5", "line 8: must be 2 probabilities of 'rain', got more"),
         ("(yes) 0.1", "(maybe) 0.1", "line 10: no state of 'rain' named 'maybe'"),
         ("(yes) 0.1", "(yes, no) 0.1", r"line 10: must be '\)', got ','"),
@@ -93,6 +95,12 @@ def test_a_fault_in_bif_names_the_file_and_the_line_or_variable(tmp_path, old, n
         ('<BIF VERSION="0.3">', "<FIB>", "not well-formed XML"),
         ("<!ELEMENT BIF (NETWORK)*>", '<!ENTITY a "aaaa">', "line 2: XML entities are not read"),
         ("0.2 0.8", "0.2", "TABLE of 'rain': must be 2 probabilities, got 1"),
+        ("<NAME>rain", "<NAME>dry</NAME><NAME>rain", r"a VARIABLE must have one NAME, got \['dry', 'rain'\]"),
+        (
+            '"nature"><NAME>rain',
+            '"decision"><NAME>rain',
+            "variable 'rain' must be of TYPE 'nature', got 'decision'",
+        ),
         (
             "<GIVEN>rain</GIVEN>",
             "<GIVEN>rein</GIVEN>",
@@ -120,6 +128,11 @@ def test_a_fault_in_xmlbif_is_named(old, new, message):
         (" 0.2 0.8", " 0.2 O.8", "line 9: must be a number, got 'O.8'"),
         (" 0.9 0.1 0.0\n", " 0.9\n", "the file ends where an entry of function 1"),
         (" 0.9 0.1 0.0\n", " 0.9 0.1 0.0 7\n", "line 13: must be the end of the file, got '7'"),
+        (
+            "0.1 0.2 0.7\n 0.9 0.1 0.0",
+            "0.1 0.9 0.2 0.1 0.7 0.0",
+            r"function 1 \(x1\) must have the variable itself as the fastest index .* write BIF",
+        ),
         ("2 3\n", "2 99999999\n", "line 3: the number of states of variable 1 must be an integer in 0 .. 4194304"),
     ],
 )
@@ -140,6 +153,35 @@ def test_fifty_megabytes_of_braces_are_refused_at_once(tmp_path):
     path.write_bytes(b"{" * 30_000_000)
     with pytest.raises(ValidationError, match="not a valid JSON file"):
         bs.read(path)
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 100_000, "c\n" + "\n" * 100_000, "/**/" * 30_000, "network x { property " + "/* " * 100_000]
+)
+def test_a_text_of_blanks_or_comments_is_refused_in_time_linear_in_its_length(tmp_path, text):
+    path = tmp_path / "long"
+    path.write_text(text)
+    # a pattern that backtracks takes longer than anyone waits
+    with pytest.raises(ValidationError, match="not a format|got the end of the file"):
+        bs.read(path)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_lines_end_as_any_system_ends_them(tmp_path, end):
+    path = tmp_path / "n.bif"
+    path.write_bytes(BIF.replace("\n", end).encode())
+    assert bs.read(path) == parse_bif(BIF, "f")
+    path.write_bytes(BIF.replace("0.2, 0.8", "0.2").replace("\n", end).encode())
+    with pytest.raises(ValidationError, match="line 8: "):
+        bs.read(path)
+
+
+def test_a_uai_file_of_pgmpys_writer_is_said_to_be_in_another_order(tmp_path):
+    from pgmpy.readwrite import UAIWriter
+
+    UAIWriter(bundled("cancer")[1]).write(str(tmp_path / "n.uai"))
+    with pytest.raises(ValidationError, match="n.uai: line 12: function 0 .* pgmpy's UAIWriter does so"):
+        bs.read(tmp_path / "n.uai")
 
 
 def test_a_wrong_encoding_names_the_line_and_the_byte(tmp_path):

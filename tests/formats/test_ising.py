@@ -69,6 +69,17 @@ def test_edges_without_attribute_couple_antiferromagnetically():
     assert machine.weights[0, 2] == 0.0
 
 
+def test_weights_of_a_graph_are_not_passed_over():
+    graph = networkx.Graph()
+    graph.add_edge("a", "b", weight=3.0)
+    with pytest.raises(ValidationError, match=r"\('a', 'b'\): must have 'J', got 'weight': coupling='weight'"):
+        ising.from_networkx(graph)
+    assert ising.from_networkx(graph, coupling="weight").weights[0, 1] == -12.0
+    graph.add_edge("a", "b", J="strong")
+    with pytest.raises(ValidationError, match=r"\('a', 'b'\): must be a finite number, got 'strong'"):
+        ising.from_networkx(graph)
+
+
 @pytest.mark.parametrize("vartype", ["SPIN", "BINARY"])
 def test_dimods_coo_is_read(model, tmp_path, vartype):
     bqm = model.change_vartype(dimod.as_vartype(vartype), inplace=False)
@@ -112,6 +123,12 @@ def test_qubo_and_rud_are_read(tmp_path):
         (RUD, "3 4 2", "3 99999 2", "line 4: must name at most 16384 units, got 99999"),
         ("# vartype=SPIN\n0 1 1\n", "SPIN", "SPUN", "line 1: must be '# vartype=SPIN' or"),
         ("# vartype=SPIN\n0 1 nan\n", "0 1 nan", "0 1 nan", "line 2: must be 'i j value'"),
+        (
+            "# vartype=SPIN\n0 1 1\n",
+            "0 1 1",
+            "0 1 1e308",
+            r"bad: BoltzmannMachine.weights\[0, 1\]: must be finite",
+        ),
     ],
 )
 def test_a_fault_names_the_line(tmp_path, text, old, new, message):

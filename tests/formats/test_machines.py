@@ -40,6 +40,19 @@ def test_two_layers_are_an_rbm(rng):
     assert not np.any(deep.weights[:3, 5:])
 
 
+def test_layers_without_a_gap_are_refused():
+    with pytest.raises(ValidationError, match="layered.biases: must be of at least two layers, got 1"):
+        layered([], [np.zeros(2)])
+    with pytest.raises(ValidationError, match="layered.weights: must be 1 arrays, one a gap, got 0"):
+        layered([], [np.zeros(2), np.zeros(2)])
+
+
+def test_a_parameter_of_sbs_that_is_no_number_is_named():
+    with pytest.raises(ValidationError, match=r"c_m: must be > 0 nF, got 'much'"):
+        neuron_from_sbs({"cm": "much"} | dict.fromkeys(["tau_m", "v_rest", "v_reset", "v_thresh", "tau_refrac",
+                        "tau_syn_E", "tau_syn_I"], 1.0), rates=[1.0], weights=[0.1])  # fmt: skip
+
+
 def test_an_sbs_neuron_is_ours():
     parameters = {
         "cm": 0.2, "tau_m": 1.0, "v_rest": -50.0, "v_reset": -50.001, "v_thresh": -50.0, "tau_refrac": 10.0,

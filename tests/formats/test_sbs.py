@@ -109,6 +109,10 @@ def test_neurons_and_sources_are_read_alone(write):
         (lambda d: d["calibration"].update(source_config=4), "source_config: must be an object, got 4"),
         (lambda d: d["source_config"].update(rates=[1.0, 2.0]), "differs from that of the calibration"),
         (lambda d: d["source_config"].update(_type="MultiPoisson"), "must be a PoissonSourceConfiguration"),
+        (
+            lambda d: d["calibration"]["fit"].update(alpha=-1.0),
+            "sbs.json: Calibration.alpha: must be > 0 mV, got -",
+        ),
     ],
 )
 def test_what_a_file_lacks_is_named(write, change, message):

@@ -91,3 +91,13 @@ def test_unknown_evidence_is_an_error(evidence, message):
 def test_bad_soft_evidence_is_an_error(likelihoods, message):
     with pytest.raises(ValidationError, match=message):
         bs.BayesianNetwork(**RAIN).likelihood_arrays(likelihoods)
+
+
+def test_networks_are_equal_when_their_tables_are():
+    of = lambda p: bs.BayesianNetwork(
+        states={"a": ["y", "n"], "b": ["y", "n"]},
+        parents={"b": ["a"]},
+        tables={"a": [0.2, 0.8], "b": [[p, 1 - p], [0.5, 0.5]]},
+    )
+    assert of(0.3) == of(0.3)
+    assert of(0.3) != of(0.4)

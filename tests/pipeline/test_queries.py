@@ -9,6 +9,7 @@ import pytest
 import boltzspike as bs
 from boltzspike.errors import Interrupted, ValidationError
 from boltzspike.pipeline import queries as room
+from boltzspike.progress import Bar
 
 QUERIES = [{"dysp": "yes", "xray": "no"}, {"smoke": "no", "tub": 0}, {}]
 SHORT = {"duration": 200.0, "chains": 16, "burn_in": 100.0, "engine": "gibbs"}
@@ -115,6 +116,8 @@ def test_units_of_a_machine_are_asked_about_by_name(random_machine):
         ([{}, {"either": "no", "lung": "yes"}], r"queries\[1\], either=no, lung=yes: evidence: must be possible"),
         ([{}, dict.fromkeys(bs.networks.asia().names, "yes")], r"queries\[1\], asia=yes.*something to sample"),
         ([], "queries: must be at least one"),
+        ({"dysp": "yes"}, "queries: must be a sequence of evidence, or a file's name, got {'dysp': 'yes'}"),
+        (["dysp=yes"], r"queries\[0\]: must be {variable: state}, got 'dysp=yes'"),
     ],
 )
 def test_bad_evidence_is_named_before_anything_is_sampled(queries, message, monkeypatch):
@@ -152,6 +155,22 @@ def test_progress_counts_all_queries_together():
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1]
     assert len({total for _, total in seen}) == 1
+
+
+def test_a_bar_says_what_is_done_for_which_query():
+    seen = []
+    bs.sample_queries(
+        bs.networks.asia(), QUERIES[:2], **SHORT | {"duration": 1e3, "engine": "numba"}, rule="psp",
+        progress=Bar(lambda *at: seen.append(at)),
+    )  # fmt: skip
+    notes = [note for _, _, note in seen]
+    assert notes[0] == "1 of 2, compiling"
+    assert "2 of 2, compiling" in notes
+    tuned = notes.index("2 of 2, translating by the rule 'psp'")
+    assert seen[tuned][0] / seen[tuned][1] == 0.5  # the first query is half of all
+    assert all(note.startswith("2 of 2") for note in notes[tuned:])
+    assert "x real time" in notes[-1]
+    assert seen[-1][0] == seen[-1][1]
 
 
 def test_an_interruption_keeps_the_answers_before_it(monkeypatch):

@@ -110,3 +110,12 @@ def test_the_method_is_chosen_by_cost_and_named(random_machine):
     assert exact_moments(machine).method == "elimination, width 1"
     with pytest.raises(ValidationError, match="method: must be 'enumeration' or 'elimination', got 'guess'"):
         exact_moments(machine, method="guess")
+
+
+def test_an_rbm_whose_smaller_layer_would_take_minutes_is_out_of_reach(rng):
+    rbm = bs.RestrictedBoltzmannMachine(
+        weights=rng.normal(size=(784, 25)), visible_biases=np.zeros(784), hidden_biases=np.zeros(25)
+    )
+    assert exact_given(rbm, {}) is None  # by 2^25 states of 784 units it would be half an hour
+    # evidence that leaves 12 of the layer brings it back
+    assert exact_given(rbm, {784 + k: 0 for k in range(13)}).method == "smaller layer"

@@ -16,6 +16,7 @@ J. Buesing, J. Bill, B. Nessler, W. Maass, "Neural dynamics as sampling", PLoS C
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from boltzspike import streams
 from boltzspike.abstract.lanes import ROW, TILE, UNROLL, random_kernel, sequential_kernel
 from boltzspike.abstract.serial import run_chain
 from boltzspike.errors import require
-from boltzspike.samples import PackedStates, Record, Samples
+from boltzspike.samples import Joining, PackedStates, Record, Samples
 from boltzspike.simd import instruction_set
 
 Array = np.ndarray
@@ -292,6 +293,31 @@ class Neural(_Lanes):
             )  # fmt: skip
         after.z[block] = after.age[block] > 0
         return None
+
+
+class Changing:
+    """Runners of one machine that take turns, each from a step on: evidence that changes (``held``)."""
+
+    def __init__(self, runners: Sequence[_Runner], starts: Sequence[int]) -> None:
+        """Take the steps from which each runner goes on, rising from 0; of equal ones the last does."""
+        require(len(runners) == len(starts) and starts[0] == 0, "starts", "0 first, one a runner", list(starts))
+        self._runners, self._starts = runners, list(starts)
+        self.approximation, self.dt, self.cpu = runners[0].approximation, runners[0].dt, runners[0].cpu
+
+    def init(self, *, seed: int, chains: int) -> State:
+        """Start with every unit 0."""
+        return self._runners[0].init(seed=seed, chains=chains)
+
+    def run(self, state: State, steps: int, record: Record) -> tuple[Samples, State]:
+        """Advance by ``steps``, as a runner does."""
+        stop, joining = state.step + steps, Joining()
+        while True:
+            now = bisect.bisect_right(self._starts, state.step)
+            end = min([stop, *self._starts[now : now + 1]])
+            part, state = self._runners[now - 1].run(state, end - state.step, record)
+            joining.add(part)
+            if state.step == stop:
+                return joining.joined(), state
 
 
 def held(biases: Array, evidence: Sequence[dict[int, int]] | Array) -> Array:

@@ -14,6 +14,12 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Target = Annotated[
+    Path,
+    typer.Argument(
+        help="Boltzmann machine, RBM or Bayesian network: any format of docs/models.md.", show_default=False
+    ),
+]
 Machine = Annotated[
     Path, typer.Argument(help="Boltzmann machine or RBM: any format of docs/models.md.", show_default=False)
 ]
@@ -35,6 +41,27 @@ Evidence = Annotated[
     list[str],
     typer.Option(
         help="Evidence about a Bayesian network, VARIABLE=STATE,...; may be repeated.", show_default=False
+    ),
+]
+Likelihood = Annotated[
+    list[str],
+    typer.Option(
+        help="Soft evidence about a Bayesian network, VARIABLE=STATE:NUMBER,...: p(observation | state); "
+        "repeatable.",
+        show_default=False,
+    ),
+]
+Route = Annotated[
+    str | None,
+    typer.Option(
+        help="How a Bayesian network is compiled: fitted (the default), monomials, assignments.",
+        show_default=False,
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        help="Of variables of many states: one-hot (the default), domain-wall, bits.", show_default=False
     ),
 ]
 Joint = Annotated[

@@ -164,6 +164,18 @@ def parse_joint(text: str | None, target: object) -> list[str]:
     return names
 
 
+def names_in_course(items: list[str]) -> set[str]:
+    """Return what ``TIME:NAME=VALUE,...`` is about.
+
+    Examples
+    --------
+    >>> sorted(names_in_course(["0s:dysp=yes,xray=no", "10s:either=no", "20s:"]))
+    ['dysp', 'either', 'xray']
+    """
+    given = [item.partition(":")[2] for item in items]
+    return {name for text in given if text.strip() for name in parse_evidence([text])}
+
+
 def parse_evidence_course(items: list[str], target: object) -> list[tuple[float, dict[Any, Any]]] | None:
     """Return ``[(time in ms, evidence)]`` from ``TIME:NAME=VALUE,...``, by time; ``None`` of none."""
     from boltzspike.compilation import Compiled
@@ -230,8 +242,12 @@ def read_target(
     encoding: str | None,
     likelihoods: dict[str, dict[str, float]] | None = None,
     beta: float | None = None,
+    kept: Iterable[str] = (),
 ) -> Machine | Compiled | SpikingNetwork:
-    """Return the machine or spiking network in a file, or a Bayesian network in it compiled under the evidence."""
+    """Return the machine or spiking network in a file, or a Bayesian network in it compiled under the evidence.
+
+    ``kept``: names of variables that get units though they follow from others, as evidence about them will change.
+    """
     from boltzspike.errors import ValidationError
     from boltzspike.model.bayesnet import BayesianNetwork
     from boltzspike.model.network import SpikingNetwork
@@ -241,7 +257,8 @@ def read_target(
 
     what = read(path, beta=beta)
     if isinstance(what, BayesianNetwork):
-        chosen = {} if encoding is None else {"encoding": encoding}
+        chosen: dict[str, Any] = {} if encoding is None else {"encoding": encoding}
+        chosen["kept"] = set(kept).intersection(what.names)
         with terminal_bar("compiling") as bar:
             compiled = compiled_for_sampling(
                 what, evidence, likelihoods=likelihoods, route=route, progress=bar, **chosen

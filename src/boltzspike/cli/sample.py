@@ -17,15 +17,18 @@ from boltzspike.cli.options import (
     Cluster,
     Dt,
     Duration,
+    Encoding,
     Evidence,
     Force,
     Joint,
     Json,
+    Likelihood,
     Model,
     NeuronOrRules,
     Output,
     PlasticityOrRules,
     Report,
+    Route,
     Rule,
     Seed,
     Settle,
@@ -34,6 +37,7 @@ from boltzspike.cli.options import (
 from boltzspike.cli.queries import answer_queries
 from boltzspike.cli.reading import (
     engine_at,
+    names_in_course,
     neuron_and_synapse,
     parse_clamp,
     parse_evidence,
@@ -66,14 +70,7 @@ def sample(
     ] = None,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
     evidence: Evidence = [],  # noqa: B006
-    likelihood: Annotated[
-        list[str],
-        typer.Option(
-            help="Soft evidence about a Bayesian network, VARIABLE=STATE:NUMBER,...: p(observation | state); "
-            "repeatable.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006
+    likelihood: Likelihood = [],  # noqa: B006
     evidence_at: Annotated[
         list[str],
         typer.Option(
@@ -90,19 +87,8 @@ def sample(
             show_default=False,
         ),
     ] = None,
-    route: Annotated[
-        str | None,
-        typer.Option(
-            help="How a Bayesian network is compiled: fitted (the default), monomials, assignments.",
-            show_default=False,
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(
-            help="Of variables of many states: one-hot (the default), domain-wall, bits.", show_default=False
-        ),
-    ] = None,
+    route: Route = None,
+    encoding: Encoding = None,
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
@@ -189,7 +175,11 @@ def sample(
             encoding=encoding,
             likelihoods=parse_likelihoods(likelihood),
             beta=beta,
+            kept=names_in_course(evidence_at),
         )
+        if isinstance(machine, Compiled) and record != "states":
+            of_draws = "'states': the posterior of a Bayesian network is read from draws"
+            raise ValidationError(f"record: must be {of_draws}, got {record!r}")
         asked_for = parse_joint(joint, machine)
         clamped = parse_clamp(clamp)
         settling = parse_time(settle, "settle")

@@ -14,20 +14,32 @@ from boltzspike.cli.options import (
     Cluster,
     Dt,
     Duration,
+    Encoding,
     EngineOption,
+    Evidence,
     Force,
-    Machine,
+    Likelihood,
     NeuronOrRules,
     PlasticityOrRules,
+    Route,
     Seed,
+    Target,
     Threads,
 )
-from boltzspike.cli.reading import engine_at, neuron_and_synapse, parse_clamp, parse_time, read_machine
+from boltzspike.cli.reading import (
+    engine_at,
+    neuron_and_synapse,
+    parse_clamp,
+    parse_evidence,
+    parse_likelihoods,
+    parse_time,
+    read_target,
+)
 from boltzspike.progress import terminal_bar
 
 
 def tune(
-    model: Machine,
+    model: Target,
     output: Annotated[Path, typer.Option("-o", "--output", help="Translation file to write.", show_default=False)],
     to: Annotated[
         str,
@@ -38,6 +50,10 @@ def tune(
     ] = None,
     beta: Beta = None,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    evidence: Evidence = [],  # noqa: B006
+    likelihood: Likelihood = [],  # noqa: B006
+    route: Route = None,
+    encoding: Encoding = None,
     fill: Annotated[
         bool | None,
         typer.Option(
@@ -60,16 +76,31 @@ def tune(
 ) -> None:
     """Tune a network in the loop until its moments or conditionals are the target's; use it by sample --rule FILE.
 
+    Of a Bayesian network it is tuned for the evidence, which sample must then be given too.
     The best parameters so far are written after every run, so that an interrupted tuning goes on with --start.
     """
     from boltzspike import pipeline
+    from boltzspike.compilation import Compiled
     from boltzspike.errors import ValidationError
     from boltzspike.files import check_writable
+    from boltzspike.model.network import SpikingNetwork
     from boltzspike.translation import Translation
     from boltzspike.translation.tuned import Step
 
     check_writable(output, force=force, suffixes=(".json",))
-    machine = read_machine(model, beta=beta)
+    target = read_target(
+        model,
+        parse_evidence(evidence),
+        route=route,
+        encoding=encoding,
+        likelihoods=parse_likelihoods(likelihood),
+        beta=beta,
+    )
+    if isinstance(target, SpikingNetwork):
+        raise ValidationError(f"{model}: must be a target, got a SpikingNetwork, which has none to be tuned to")
+    if isinstance(target, Compiled) and clamp:
+        raise ValidationError("clamp: is for machines; a Bayesian network takes --evidence VARIABLE=STATE")
+    machine = target.machine if isinstance(target, Compiled) else target
     begin = None
     if start is not None:
         begin = pipeline.read(start)

@@ -127,6 +127,9 @@ class Compiled:
         for v, state in self.network.evidence_indices(evidence).items():
             name, possible = self.network.names[v], self.simplified.allowed[v]
             label = self.network.states[v][state]
+            require(
+                v not in self.evidence, f"evidence[{name!r}]", "of a variable not observed all the time", label
+            )
             if v not in self.encodings:
                 raise ValidationError(
                     f"evidence[{name!r}]: the variable has no units: it follows from others, or from the evidence "
@@ -334,11 +337,17 @@ def _compile(
         if max((len(m) for m in exact), default=0) <= 2:
             add(terms, exact)
             continue
+        over = ", ".join(network.names[v] for v in scope)
         if route == "monomials":
+            _check_size(len(names) + len(auxiliaries) + sum(len(m) > 2 for m in exact), over, route)
             fit = by_monomials(exact)
         else:
-            factor = settings_of(scope, log_table, table > 0, encodings)
+            try:
+                factor = settings_of(scope, log_table, table > 0, encodings)
+            except UnsupportedFeature as error:
+                raise UnsupportedFeature(f"{over}: {error}") from None
             if route == "assignments":
+                _check_size(len(names) + len(auxiliaries) + len(factor.z) - 1, over, route)
                 fit = by_assignments(factor, strength=strength)
             else:
                 fit = fitted(factor, exact, encodings, tolerance=tolerance, bound=bound)
@@ -399,6 +408,14 @@ def _compile(
         auxiliaries=tuple(auxiliaries),
         report=report,
     )
+
+
+def _check_size(units: int, over: str, route: str) -> None:
+    if units > MAX_UNITS:
+        raise UnsupportedFeature(
+            f"{over}: with their factor the network takes about {units} units by the route {route!r}, more than "
+            f"{MAX_UNITS}"
+        )
 
 
 def _with_penalties(

@@ -25,7 +25,7 @@ def settings_of(
     if len(units) > MAX_FACTOR_UNITS:
         raise UnsupportedFeature(
             f"a factor over {len(scope)} variables takes {len(units)} units, more than {MAX_FACTOR_UNITS}; "
-            "the route 'monomials' has no such limit"
+            "the route 'monomials' takes a unit for each term instead, and has no such limit"
         )
     codes = [np.flatnonzero(encodings[v].state_of >= 0) for v in scope]
     picked = [column.ravel() for column in np.meshgrid(*codes, indexing="ij")]

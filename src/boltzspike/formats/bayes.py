@@ -14,11 +14,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from boltzspike.errors import ValidationError, suggestion
+from boltzspike.errors import ValidationError, shown, suggestion
 from boltzspike.model.bayesnet import MAX_TABLE, BayesianNetwork
 from boltzspike.model.description import Array
 
-_TOKEN = re.compile(r'\s+|//[^\n]*|/\*.*?\*/|"([^"\n]*)"|([{}\[\]()|;,])|([^\s{}\[\]()|;,"]+)|(.)', re.DOTALL)
+_TOKEN = re.compile(
+    r'\s+|//[^\n]*|/\*.*?(?:\*/|\Z)|"([^"\n]*)"|([{}\[\]()|;,])|([^\s{}\[\]()|;,"]+)|(.)', re.DOTALL
+)
 _PUNCTUATION = frozenset("{}[]()|;,")
 
 
@@ -205,15 +207,12 @@ class _Bif:
 
     def numbers(self, count: int, name: str) -> list[float]:
         values: list[float] = []
+        word = self.token
         while not self.at(";"):
             if values and self.at(","):
                 self.advance()
-            word = self.token
-            values.append(
-                _number(
-                    self.name(f"a number or ';' (probabilities of {name!r})"), f"{self.where}: line {self.line}"
-                )
-            )
+            word = self.name(f"a number or ';' (probabilities of {name!r})")
+            values.append(_number(word, f"{self.where}: line {self.line}"))
             if len(values) > count:
                 break
         if len(values) != count or not self.at(";"):
@@ -245,7 +244,12 @@ def parse_xmlbif(text: str, where: str) -> BayesianNetwork:
     parents: dict[str, list[str]] = {}
     tables: dict[str, Array] = {}
     for element in root.iter("VARIABLE"):
-        (name,) = texts(element, "NAME") or [""]
+        names = texts(element, "NAME")
+        if len(names) != 1 or not names[0]:
+            raise ValidationError(f"{where}: a VARIABLE must have one NAME, got {names}")
+        (name,) = names
+        if (kind := element.get("TYPE", "nature")) != "nature":
+            raise ValidationError(f"{where}: variable {name!r} must be of TYPE 'nature', got {kind!r}")
         if name in states:
             raise ValidationError(f"{where}: variable {name!r} is defined twice")
         states[name] = texts(element, "OUTCOME") or texts(element, "VALUE")
@@ -326,11 +330,23 @@ def parse_uai(text: str, where: str) -> BayesianNetwork:
             values.append(_number(given, place))
         tables[name] = np.reshape(values, shape)
         parents[name] = [names[v] for v in scope[:-1]]
+        _check_order(np.array(values), shape[-1], f"{place}: function {f} ({name})")
     left = next(words, None)
     if left is not None:
         raise ValidationError(f"{where}: line {left[1]}: must be the end of the file, got {left[0]!r}")
     states = {name: [str(s) for s in range(c)] for name, c in zip(names, cardinalities)}
     return _network(where, states=states, parents=parents, tables=tables)
+
+
+def _check_order(values: Array, states: int, where: str) -> None:
+    """Raise where a table sums to one over its slowest index, as pgmpy's writer has it, and not its fastest."""
+    sums_to_one = lambda sums: bool(np.allclose(sums, 1, atol=1e-3))
+    slowest, fastest = values.reshape(states, -1).sum(axis=0), values.reshape(-1, states).sum(axis=1)
+    if sums_to_one(slowest) and not sums_to_one(fastest):
+        raise ValidationError(
+            f"{where} must have the variable itself as the fastest index of its table, got it as the slowest: "
+            "pgmpy's UAIWriter does so; write BIF, or take formats.bayes.from_pgmpy"
+        )
 
 
 def from_pgmpy(model: Any) -> BayesianNetwork:
@@ -363,7 +379,7 @@ def _number(word: str, where: str) -> float:
     try:
         value = float(word)
     except ValueError:
-        raise ValidationError(f"{where}: must be a number, got {word!r}") from None
+        raise ValidationError(f"{where}: must be a number, got {shown(word)}") from None
     if not math.isfinite(value):
-        raise ValidationError(f"{where}: must be a finite number, got {word!r}")
+        raise ValidationError(f"{where}: must be a finite number, got {shown(word)}")
     return value

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from boltzspike.errors import MissingDependency, ValidationError, require
+from boltzspike.errors import MissingDependency, ValidationError, is_number, require
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array, frozen_array
 
@@ -110,18 +110,25 @@ def to_bqm(machine: BoltzmannMachine, *, beta: float = 1.0, vartype: Literal["SP
 
 
 def from_networkx(graph: Any, *, beta: float = 1.0, coupling: str = "J", field: str = "h") -> BoltzmannMachine:
-    """Return the Ising machine of a networkx graph: edges have ``coupling`` (else 1), nodes ``field`` (else 0)."""
+    """Return the Ising machine of a networkx graph: edges have ``coupling`` (else 1), nodes ``field`` (else 0).
+
+    A graph whose edges have no ``coupling`` but networkx's ``weight`` is refused: name the one that is meant.
+    """
     require(
         not graph.is_directed() and not graph.is_multigraph(), "graph", "undirected, without multiple edges", graph
     )
     labels = list(graph.nodes)
     require(len(labels) > 0, "graph", "of at least one node", "none")
     position = {label: k for k, label in enumerate(labels)}
-    h = np.array([graph.nodes[label].get(field, 0.0) for label in labels], dtype=float)
+    h = np.array([_real(graph.nodes[v].get(field, 0.0), f"graph node {v!r}, {field}") for v in labels])
     j = np.zeros((len(labels), len(labels)))
-    for u, v, value in graph.edges(data=coupling, default=1.0):
-        require(u != v, f"graph edge ({u!r}, {v!r})", "between two nodes", "a loop")
-        j[position[u], position[v]] = j[position[v], position[u]] = value
+    coupled = any(coupling in data for _, _, data in graph.edges(data=True))
+    for u, v, data in graph.edges(data=True):
+        where = f"graph edge ({u!r}, {v!r})"
+        require(u != v, where, "between two nodes", "a loop")
+        if not coupled and "weight" in data:
+            raise ValidationError(f"{where}: must have {coupling!r}, got 'weight': coupling='weight' takes that")
+        j[position[u], position[v]] = j[position[v], position[u]] = _real(data.get(coupling, 1.0), where)
     return from_ising(h, j, beta=beta, names=_names(labels))
 
 
@@ -154,7 +161,7 @@ def parse_qubo(text: str, where: str, *, beta: float = 1.0) -> BoltzmannMachine:
     header = next((line.split() for line in text.splitlines() if line.startswith("p")), [])
     if len(header) != 6 or header[1] != "qubo" or not all(word.isdigit() for word in header[3:]):
         raise ValidationError(
-            f"{where}: must have a line 'p qubo 0 nodes diagonals couplers', got {' '.join(header)!r}"
+            f"{where}: must have a line 'p qubo 0 nodes diagonals couplers', got {' '.join(header)[:60]!r}"
         )
     nodes, diagonals, couplers = map(int, header[3:])
     entries = _once(_entries(text, where, skip=lambda line: line[0] in "cp"), where)
@@ -237,16 +244,25 @@ def _assembled(
 ) -> BoltzmannMachine:
     n = max([count, *(max(pair) + 1 for pair in entries)])
     require(0 < n <= MAX_UNITS, where, f"of 1 .. {MAX_UNITS} units", n)
-    linear, quadratic = np.zeros(n), np.zeros((n, n))
+    _check_beta(beta)
+    of_field, of_coupling = (-2 * beta, -4 * beta) if spin else (-beta, -beta)
+    biases, weights = np.zeros(n), np.zeros((n, n))
     for (i, j), value in entries.items():
         if i == j:
-            linear[i] = value
+            biases[i] = of_field * value
         else:
-            quadratic[i, j] = value
-    names = [str(k + first) for k in range(n)]
+            weights[i, j] = weights[j, i] = of_coupling * value
     if spin:
-        return from_ising(linear, quadratic + quadratic.T, beta=beta, names=names)
-    return from_qubo(quadratic + np.diag(linear), beta=beta, names=names)
+        biases -= weights.sum(axis=1) / 2
+    try:
+        return BoltzmannMachine(weights=weights, biases=biases, names=[str(k + first) for k in range(n)])
+    except ValidationError as error:
+        raise ValidationError(f"{where}: {error}") from None
+
+
+def _real(value: Any, where: str) -> float:
+    require(is_number(value), where, "a finite number", value)
+    return float(value)
 
 
 def _names(labels: list[Hashable]) -> list[str]:

@@ -68,7 +68,8 @@ def layered(weights: Sequence[Array], biases: Sequence[Array], *, names: Any = N
         Of each layer, (units,).
     """
     b = [frozen_array(layer, f"layered.biases[{k}]", ndim=1) for k, layer in enumerate(biases)]
-    require(len(weights) == len(b) - 1 >= 1, "layered.weights", f"{len(b) - 1} arrays, one a gap", len(weights))
+    require(len(b) >= 2, "layered.biases", "of at least two layers", len(b))
+    require(len(weights) == len(b) - 1, "layered.weights", f"{len(b) - 1} arrays, one a gap", len(weights))
     start = np.cumsum([0, *(len(layer) for layer in b)])
     full = np.zeros((start[-1], start[-1]))
     for k, given in enumerate(weights):
@@ -106,7 +107,7 @@ def neuron_from_sbs(
     for name in parameters:
         if name not in PYNN:
             raise ValidationError(f"neuron_from_sbs: no parameter {name!r}{suggestion(name, PYNN)}")
-    values: dict[str, Any] = {PYNN[name]: float(value) for name, value in parameters.items()}
+    values: dict[str, Any] = {PYNN[name]: value for name, value in parameters.items()}
     conductance = {"e_rev_exc", "e_rev_inh"} & values.keys()
     neuron: Neuron = LIF(**values) if conductance else CurrentLIF(**values)
     return neuron, PoissonBackground(rates=rates, weights=weights)

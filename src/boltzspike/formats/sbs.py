@@ -47,7 +47,10 @@ def from_json(data: Mapping[str, Any], where: str) -> Calibration | Neuron | Poi
     if kind == "PoissonSourceConfiguration":
         return _background(data, where)
     if kind == "SamplerConfiguration":
-        return _calibration(data, where)
+        try:
+            return _calibration(data, where)
+        except ValidationError as error:  # of what its numbers make
+            raise error if str(error).startswith(where) else ValidationError(f"{where}: {error}") from None
     known = ["SamplerConfiguration", "PoissonSourceConfiguration", *_NEURONS]
     hint = "; it lies in a SamplerConfiguration with its neuron" if kind == "Calibration" else ""
     raise ValidationError(f"{where}: _type: must be one of {', '.join(known)}, got {kind!r}{hint}")

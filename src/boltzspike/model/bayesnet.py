@@ -123,6 +123,7 @@ class BayesianNetwork(Saved):
 
     def evidence_indices(self, evidence: Evidence) -> dict[int, int]:
         """Return evidence as ``{variable index: state index}``, every name checked."""
+        require(isinstance(evidence, Mapping), "evidence", "{variable: state}", evidence)
         found: dict[int, int] = {}
         for variable, state in evidence.items():
             try:
@@ -144,6 +145,7 @@ class BayesianNetwork(Saved):
 
     def likelihood_arrays(self, likelihoods: Mapping[str, object]) -> dict[int, Array]:
         """Return soft evidence ``{variable: {state: likelihood}}`` (or one array) as arrays by variable index."""
+        require(isinstance(likelihoods, Mapping), "likelihoods", "{variable: {state: likelihood}}", likelihoods)
         found: dict[int, Array] = {}
         for variable, given in likelihoods.items():
             try:

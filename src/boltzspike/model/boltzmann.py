@@ -34,11 +34,12 @@ class BoltzmannMachine(Saved):
         require(weights.shape == (n, n), "BoltzmannMachine.weights", f"of shape ({n}, {n})", weights.shape)
         for k in np.flatnonzero(np.diagonal(weights)):
             require(False, f"BoltzmannMachine.weights[{k}, {k}]", "0 (no self-coupling)", float(weights[k, k]))
-        for k, j in np.argwhere(~np.isclose(weights, weights.T, rtol=1e-9, atol=1e-12)):
-            allowed = f"symmetric, equal to weights[{j}, {k}] = {weights[j, k]:g}"
-            require(False, f"BoltzmannMachine.weights[{k}, {j}]", allowed, float(weights[k, j]))
-        weights = (weights + weights.T) / 2
-        weights.setflags(write=False)
+        if not np.array_equal(weights, weights.T):  # else nothing of its size is needed besides
+            for k, j in np.argwhere(~np.isclose(weights, weights.T, rtol=1e-9, atol=1e-12)):
+                allowed = f"symmetric, equal to weights[{j}, {k}] = {weights[j, k]:g}"
+                require(False, f"BoltzmannMachine.weights[{k}, {j}]", allowed, float(weights[k, j]))
+            weights = (weights + weights.T) / 2
+            weights.setflags(write=False)
         set_field(self, "weights", weights)
         set_field(self, "biases", biases)
         set_field(self, "names", unit_names(self.names, n, "BoltzmannMachine"))

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar, cast, dataclass_transform
 
 import numpy as np
 
-from boltzspike.errors import ValidationError, require, suggestion
+from boltzspike.errors import ValidationError, require, shown, suggestion
 from boltzspike.markup import described
 
 T = TypeVar("T")
@@ -82,6 +82,8 @@ def _same(a: Any, b: Any) -> bool:
         return (
             is_sparse(a) and is_sparse(b) and a.shape == b.shape and all(map(np.array_equal, parts(a), parts(b)))
         )
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else bool(a == b)
 
 
@@ -108,7 +110,7 @@ def frozen_array(value: object, where: str, *, ndim: int, dtype: Any = np.float6
     try:
         array = np.array(value, dtype=dtype)
     except (TypeError, ValueError):
-        raise ValidationError(f"{where}: must be an array of numbers, got {value!r}") from None
+        raise ValidationError(f"{where}: must be an array of numbers, got {shown(value)}") from None
     require(array.ndim == ndim, where, f"an array of {ndim} dimension(s)", f"{array.ndim} dimension(s)")
     if not np.isfinite(array).all():
         position = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -146,7 +148,7 @@ def unit_names(names: Sequence[str] | None, count: int, where: str, prefix: str 
     if names is None:
         return tuple(f"{prefix}{k}" for k in range(count))
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise ValidationError(f"{where}.names: must be a sequence of non-empty strings, got {names!r}")
+        raise ValidationError(f"{where}.names: must be a sequence of non-empty strings, got {shown(names)}")
     require(len(names) == count, f"{where}.names", f"{count} names, one a unit", f"{len(names)} names")
     seen: set[str] = set()
     for name in names:

@@ -27,7 +27,7 @@ from boltzspike.pipeline.compiling import compiled_for_sampling
 from boltzspike.pipeline.running_networks import Progress
 from boltzspike.pipeline.sampling import sample
 from boltzspike.posterior import PosteriorResult, mixing_of
-from boltzspike.progress import notebook_bar
+from boltzspike.progress import Bar, notebook_bar
 from boltzspike.result import Result
 from boltzspike.summary import plain
 
@@ -201,12 +201,18 @@ def sample_queries(
     if isinstance(queries, str | os.PathLike):
         asked: Sequence[tuple[str, Mapping[str, Any]]] = read_queries(queries, target)
     else:
+        require(isinstance(queries, Sequence), "queries", "a sequence of evidence, or a file's name", queries)
+        for k, given in enumerate(queries):
+            require(isinstance(given, Mapping), f"queries[{k}]", "{variable: state}", given)
         asked = [(f"queries[{k}]", dict(given)) for k, given in enumerate(queries)]
     require(len(asked) > 0, "queries", "at least one", "none")
-    posed = [_posed(target, place, given, compiling) for place, given in asked]
     answers: list[Answer] = []
     configuration: Mapping[str, Any] = {}
     with notebook_bar("sampling") if progress is None else nullcontext(progress) as shown:
+        posed = [
+            _posed(target, place, given, compiling | {"progress": _compiling(shown, k, len(asked))})
+            for k, (place, given) in enumerate(asked)
+        ]
         for k, (name, given, about) in enumerate(posed):
             try:
                 with _saying_where(name):
@@ -269,7 +275,14 @@ def _saying_where(name: str) -> Iterator[None]:
 
 def _part(progress: Progress | None, k: int, number: int) -> Callable[[int, int], None]:
     """Return the progress of run k of so many: part of a bar, or nothing, where each run would show its own."""
+    if isinstance(progress, Bar):
+        return progress.part(k, number)
     return lambda done, total: None if progress is None else progress(k * total + done, number * total)
+
+
+def _compiling(progress: Progress | None, k: int, number: int) -> Progress | None:
+    """Return the progress of compiling query k: on a bar, not among the steps that others count."""
+    return progress.part(k, number, "compiling") if isinstance(progress, Bar) else None
 
 
 def _answer(result: Result, given: Mapping[str, Any], seed: int) -> Answer:

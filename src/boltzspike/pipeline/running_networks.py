@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,26 +204,39 @@ def sample_abstract(
     *,
     burn_in: float,
     progress: Progress | None,
+    changes: Sequence[tuple[float, Mapping[int, int]]] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     spool: Path | None = None,
 ) -> tuple[Samples, dict[str, Any]]:
-    """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period."""
+    """Sample without membranes: a sweep of Gibbs' method, or tau steps of Buesing's, last a refractory period.
+
+    ``changes``: (ms after the burn-in, units that are held from then on at these values), times rising.
+    """
     from boltzspike import abstract
 
     per_draw = 1 if engine.startswith("gibbs") else _BUESING_TAU
     dt, cores = tau_refrac / per_draw, threads or os.cpu_count() or 1
     weights, biases = np.asarray(machine.weights), np.asarray(machine.biases)
 
-    def prepare() -> Any:
+    begin = discarded_steps(burn_in, dt, per_draw)
+    starts = [0, *(begin + round(time / dt) for time, _ in changes)]
+    of_each = abstract.held(biases, [{}, *(dict(clamp) for _, clamp in changes)])
+
+    made_of = (weights, of_each, np.array(starts)) if changes else (weights, biases)
+
+    def sampler(biases: Any) -> Any:
         if engine == "buesing":
             return abstract.Neural(weights, biases, tau=_BUESING_TAU, dt=dt, threads=cores)
         scan: Any = "random" if engine == "gibbs-random" else "sequential"
         return abstract.Gibbs(weights, biases, scan=scan, dt=dt, threads=cores)
 
+    def prepare() -> Any:
+        return abstract.Changing([sampler(b) for b in of_each], starts) if changes else sampler(biases)
+
     return advance(
         prepare, len(biases), duration, chains, dt, seed, threads, Record(states_every=per_draw), burn_in=burn_in,
-        longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, (weights, biases)),
+        longest=per_draw, shortest=per_draw, progress=progress, identity=(engine, made_of),
         checkpoint=checkpoint, resume=resume, spool=spool,
     )  # fmt: skip
 

@@ -143,7 +143,7 @@ def sample(
     clamping
         ``"bias"``, also ``None``: clamped units are not simulated, they act through the biases of their neighbours
         (exact for the target). ``"spikes"``: their neurons are held, firing at every chance or never; a
-        ``SpikingNetwork`` knows no other way.
+        ``SpikingNetwork`` knows no other way, a Bayesian network not this one.
     draw_every
         Time between draws in ms; ``None``: tau_refrac, the longest of a ``SpikingNetwork``.
     record
@@ -153,8 +153,8 @@ def sample(
         24 simulated units). Or a ``Record``, in steps, with all that can be asked for.
     evidence_course
         Evidence that changes: (time in ms, evidence from then on) with rising times; ``clamp`` of a machine or
-        ``evidence`` of a Bayesian network, by clamped neurons. What holds all the time goes to ``clamp`` or
-        ``evidence``. The parts: ``result.episodes()``.
+        ``evidence`` of a Bayesian network, by clamped neurons, or units where there are none. What holds all the
+        time goes to ``clamp`` or ``evidence``. The parts: ``result.episodes()``.
     schedule
         ``Piecewise`` and ``Wave``: biases, background rates or clamps that change, by units of the target. Times,
         as those of ``evidence_course``, count from the end of the burn-in.
@@ -216,6 +216,8 @@ def sample(
     require(target is None, "target", "left out: it is for a SpikingNetwork; this is a target itself", target)
     clamping = clamping or "bias"
     compiled = None
+    is_target = isinstance(machine, Machine | BayesianNetwork | Compiled)
+    require(is_target, "machine", "a machine or network (bs.read reads files)", machine)
     if isinstance(machine, BayesianNetwork):
         changing = {variable for _, given in evidence_course or () for variable in given}
         compiled = compiled_for_sampling(
@@ -231,6 +233,8 @@ def sample(
         require(not given, ", ".join(given), f"left out here: this target takes {hint}", "values")
     if compiled is not None:
         require(not clamp, "clamp", "left out: a Bayesian network takes evidence={variable: state}", clamp)
+        only = "'bias': a Bayesian network's evidence is absorbed; evidence_course (--evidence-at) holds neurons"
+        require(clamping == "bias", "clamping", only, clamping)
         machine = compiled.machine
     assert not isinstance(machine, BayesianNetwork | Compiled)
     if isinstance(rule, Translation):
@@ -247,7 +251,6 @@ def sample(
     plain = conditioned.to_boltzmann()
     changes, moving, clamps = None, None, None
     if evidence_course is not None:
-        require(engine not in ABSTRACT, "evidence_course", f"left out with the engine {engine!r}", "changes")
         last = duration if checkpoint is None and resume is None else np.inf  # else a part of a longer run
         changes = evidence_by_unit(compiled or machine, evidence_course, clamped, last)
         place = {int(unit): k for k, unit in enumerate(free)}
@@ -272,7 +275,10 @@ def sample(
         for name, value in neural.items():
             require(value is None or (isinstance(value, tuple | list) and not value), name, wanted, value)
         tau = calibration.neuron.tau_refrac
-        run = functools.partial(sample_abstract, plain, engine, tau, duration, chains, seed, threads)
+        run = functools.partial(
+            sample_abstract, plain, engine, tau, duration, chains, seed, threads, changes=moving or ()
+        )
+        shift = discarded_steps(burn_in, tau, 1) * tau
     else:
         tau_refrac = calibration.neuron.tau_refrac
         if draw_every is None:

@@ -19,10 +19,12 @@ __all__ = ["Exact", "all_states", "exact_given", "exact_joint", "exact_marginals
 MAX_UNITS = 25
 _BLOCK_UNITS = 16
 _ENUMERATED_UNITS = 20
-"""Up to so many units of a machine, or of an RBM's smaller layer, enumeration takes under a second and wins."""
+"""Up to so many units of a machine, or of a small RBM's smaller layer, enumeration takes a second and wins."""
 _WORTH = 16
 """How many states of an enumeration cost as much as an entry of an elimination."""
 _WHOLE_TABLE_UNITS = 22
+_MOST_TERMS = 2**31
+"""States of an RBM's smaller layer times its units, up to which a sum takes less than two minutes of one core."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -122,10 +124,15 @@ def _enumerated_moments(machine: BoltzmannMachine) -> Exact:
 
 
 def exact_given(machine: Machine, clamp: Mapping[int, int]) -> Exact | None:
-    """Return the exact moments of all units under evidence, or ``None`` where they are out of reach."""
+    """Return the exact moments of all units under evidence, or ``None`` where they are out of reach.
+
+    Out of reach is more than 2^27 entries of an elimination, or an RBM whose sum would take minutes.
+    """
     conditioned, free = machine.given(clamp)
     method, elimination = _choose(conditioned)
     if method == "elimination" and (elimination is None or elimination.entries > MAX_ENTRIES):
+        return None
+    if method == "smaller layer" and 2 ** _enumerated_units(conditioned) * conditioned.n_units > _MOST_TERMS:
         return None
     moments = exact_moments(conditioned)
     marginals = np.zeros(machine.n_units)
