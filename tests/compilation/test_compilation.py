@@ -67,6 +67,28 @@ def test_a_table_that_is_a_decision_tree_takes_few_units(rng):
     assert fits[0].terms == fits[1].terms
 
 
+@pytest.mark.parametrize("order", [3, 4, 5])
+def test_impossible_settings_may_come_out_less_probable_and_no_other(rng, order):
+    z = settings(order)
+    goal = rng.normal(size=len(z)) * 2
+    possible = rng.random(len(z)) > 0.3
+    goal[~possible] = goal.max() - 6.5
+    # with all terms given, their number decides how units are looked for
+    high = {m: 1.0 for size in range(3, order + 1) for m in itertools.combinations(range(order), size)}
+    factor = FactorSettings(
+        units=tuple(range(order)), z=z, log_factor=goal, share=np.exp(goal - goal.max()), possible=possible
+    )
+    fit = by_fit(factor, high, tolerance=5e-4, bound=3.0)
+    got = sum(v * z[:, list(m)].prod(axis=1) for m, v in fit.terms.items()) + sum(
+        unit.value(z) for unit in fit.auxiliaries
+    )
+    error = np.where(possible, got - goal, np.maximum(got - goal, 0.0))
+    weight = np.maximum(factor.share, 1e-3)
+    assert np.sqrt(weight @ error**2 / weight.sum()) == pytest.approx(fit.residual, abs=1e-9)
+    assert fit.residual <= 5e-4
+    assert len(fit.auxiliaries) < len(z)
+
+
 @pytest.mark.parametrize("kind", ENCODINGS)
 @pytest.mark.parametrize("states", [2, 3, 5, 6])
 def test_an_encodings_indicators_tell_its_patterns_apart(rng, kind, states):

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 import boltzspike as bs
@@ -6,6 +5,7 @@ from boltzspike.compilation import REACH
 from boltzspike.formats.bayes import from_pgmpy
 from boltzspike.pipeline import compiling
 from boltzspike.pipeline.compiling import compiled_for_sampling
+from boltzspike.pipeline.translations import relaxation_time
 
 
 def example(name):
@@ -26,18 +26,12 @@ def test_a_network_within_reach_is_fitted_and_nothing_else_is_tried(monkeypatch)
 
 
 def test_beyond_reach_the_route_that_mixes_faster_is_taken():
-    """Gibbs sampling of sachs from a start common to all chains is nearer to the truth by the route chosen."""
     network = example("sachs")
     made = {route: compiled_for_sampling(network, route=route) for route in ("fitted", "monomials")}
     assert min(m.report.largest_weight for m in made.values()) > REACH
-    chosen = compiled_for_sampling(network)
-    assert chosen.report.route == "monomials"
-    errors = {}
-    for route, compiled in made.items():
-        result = bs.sample(compiled, engine="gibbs", duration=1e4, chains=32, seed=3)
-        sampled, exact = result.posterior(), result.exact_posterior()
-        errors[route] = np.mean([abs(sampled[v][s] - exact[v][s]) for v in sampled for s in sampled[v]])
-    assert errors["monomials"] < errors["fitted"]
+    relaxation = {route: relaxation_time(m.machine.to_boltzmann()) for route, m in made.items()}
+    assert relaxation["monomials"] < 0.9 * relaxation["fitted"]
+    assert compiled_for_sampling(network).report.route == "monomials"
 
 
 @pytest.mark.parametrize("route", ["monomials", "assignments"])

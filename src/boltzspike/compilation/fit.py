@@ -6,13 +6,11 @@ import functools
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
-from boltzspike.compilation.auxiliary import Auxiliary, FactorSettings, Fit, by_monomials
+from boltzspike.compilation.auxiliary import Auxiliary, FactorSettings, Fit
 from boltzspike.compilation.encoding import Monomial, Polynomial, add
 from boltzspike.model.description import Array
 
@@ -22,7 +20,7 @@ def by_fit(factor: FactorSettings, high: Polynomial, *, tolerance: float, bound:
 
     Terms of order <= 2 and auxiliary units are fitted together by Levenberg-Marquardt. It starts from units that
     are on in the leaves of a decision tree for the factor, each a conjunction of the few units that lead there; in
-    factors with few terms of order >= 3 also from the units found so far and random ones.
+    factors with few terms of order >= 3 also from random ones.
 
     Parameters
     ----------
@@ -36,21 +34,20 @@ def by_fit(factor: FactorSettings, high: Polynomial, *, tolerance: float, bound:
         |w| beyond which a coupling costs; twice that in factors with many terms of order >= 3, where weak ones
         would take very many units. Where no number of units is enough it is doubled, and the search goes on.
     """
-    units = factor.units
     table = _Table(
         z=tuple(map(tuple, factor.z.tolist())),
         log_factor=tuple(factor.log_factor.tolist()),
         share=tuple(factor.share.tolist()),
         possible=tuple(factor.possible.tolist()),
-        high=tuple((tuple(units.index(u) for u in monomial), value) for monomial, value in high.items()),
+        high=tuple((tuple(map(factor.units.index, monomial)), value) for monomial, value in high.items()),
     )
     low, rows, residual = _found(table, tolerance, bound)
-    pairs = itertools.combinations(units, 2)
+    pairs = itertools.combinations(factor.units, 2)
     terms: Polynomial = {}
-    for monomial, value in zip([(), *((u,) for u in units), *pairs], low):
+    for monomial, value in zip([(), *((u,) for u in factor.units), *pairs], low):
         add(terms, {tuple(sorted(monomial)): float(value)})
-    auxiliaries = tuple(Auxiliary(units=units, weights=row[:-1].copy(), bias=float(row[-1])) for row in rows)
-    return Fit(terms=terms, auxiliaries=auxiliaries, residual=residual)
+    auxiliaries = (Auxiliary(units=factor.units, weights=row[:-1].copy(), bias=float(row[-1])) for row in rows)
+    return Fit(terms=terms, auxiliaries=tuple(auxiliaries), residual=residual)
 
 
 class _Table(NamedTuple):
@@ -69,77 +66,79 @@ def _found(table: _Table, tolerance: float, bound: float) -> tuple[Array, Array,
 
     Kept: the tables of a network are often equal, and those without zeros are the same at every depth.
     """
-    exact = by_monomials(dict(table.high)).auxiliaries if len(table.high) <= _FEW else ()
-    few = 0 < len(exact) <= _FEW
+    n_exact = _exact_units(table.high)
+    few = n_exact <= _FEW
     problem = _Problem(table, tolerance, bound if few else 2 * bound)
-    best = problem.with_low_orders(np.zeros((1, 0)))[0]
-    if problem.error(best) > tolerance:
-        best = _few_units(problem, _embedded(exact, range(len(table.z[0])))) if few else _many_units(problem)
+    best = problem.with_low_orders(np.zeros((0, problem.width)))
+    if not problem.solved(best):
+        best = _few_units(problem, best, table.high, n_exact + 3) if few else _many_units(problem, best)
     low = np.zeros(problem.n_orders)
     low[problem.kept] = best[: problem.n_low]
-    rows = problem.rows(best[None])[0]
+    rows = problem.rows(best)
     for values in (low, rows):
         values.flags.writeable = False
     return low, rows, problem.error(best)
 
 
-def _few_units(problem: _Problem, exact: Array) -> Array:
-    """Return the fit of a factor with few terms of order >= 3, for which ``exact`` auxiliaries would do.
+def _exact_units(high: Sequence[tuple[Monomial, float]]) -> int:
+    """Return how many units the exact reduction takes, those for what others add to lower orders included."""
+    if len(high) > _FEW:
+        return len(high)
+    parts = (itertools.combinations(m, order) for m, _ in high for order in range(3, len(m) + 1))
+    return len(set(itertools.chain.from_iterable(parts)))
 
-    Whether it can be done at all within the bound is asked of the largest number of units.
+
+def _few_units(problem: _Problem, best: Array, high: Sequence[tuple[Monomial, float]], most: int) -> Array:
+    """Return the fit of a factor with few terms of order >= 3.
+
+    Whether it can be done at all within the bound is asked of the largest number of units; the smallest number
+    that does is tried from more starts.
     """
-    width, rng = problem.settings.shape[1], np.random.default_rng(_SEED)
-    problem.least_gain = _FEW_GAIN
-    trees = list(_trees(problem, 1, 2 * len(exact) + 2, beyond=True))
+    rng = np.random.default_rng(_SEED)
+    *smaller, largest = _trees(problem, 1, most)
 
-    def tried(number: int, leaves: Sequence[Leaf], rows: Array) -> Array:
-        guesses = [_conjunctions(leaves, width - 1, _FEW_WEIGHT)]
-        guesses += [np.concatenate([rows, _anywhere(width - 1, number - len(rows), rng)]) for _ in range(_STARTS)]
-        return problem.fitted([*guesses, exact] if number == len(exact) else guesses)
+    def fitted(rows: Array, number: int, starts: int) -> Array:
+        return problem.fitted([rows, *(_anywhere(number, problem.width, high, rng) for _ in range(starts))])
 
-    none = np.zeros((0, width))
-    best = problem.with_low_orders(np.zeros((1, 0)))[0]
-    while problem.bound <= _LARGEST_BOUND:
-        with_most = tried(*trees[-1], none)
-        best = min(best, with_most, key=problem.error)
-        if problem.error(with_most) <= problem.tolerance:
-            rows = none
-            for number, leaves in trees[:-1]:
-                found = tried(number, leaves, rows)
-                if problem.error(found) <= problem.tolerance:
-                    return found
-                rows = problem.rows(found[None])[0]
-            return with_most
+    def tried(tree: Tree) -> Array:
+        number, leaves = tree
+        return fitted(_conjunctions(leaves, problem.width, _FEW_WEIGHT), number, _STARTS)
+
+    while problem.bound <= _LARGEST_BOUND and not problem.solved(best):
+        with_most = tried(largest)
+        if problem.solved(with_most):
+            rows = problem.rows(next(filter(problem.solved, map(tried, smaller)), with_most))
+            return fitted(rows, len(rows), _MORE_STARTS)
         # the most units, each as strong as need be, translate better than few strong ones
-        problem.bound *= 2
-        best = min(best, problem.fitted([problem.rows(best[None])[0], exact]), key=problem.error)
-        if problem.error(best) <= problem.tolerance:
-            return best
+        best = problem.less_bound(min(best, with_most, key=problem.error))
     return best
 
 
-def _many_units(problem: _Problem) -> Array:
+def _many_units(problem: _Problem, best: Array) -> Array:
     """Return the fit of a factor with many terms of order >= 3."""
-    n = problem.settings.shape[1] - 1
-    best = problem.with_low_orders(np.zeros((1, 0)))[0]
-    while problem.bound <= _LARGEST_BOUND:
-        for _, leaves in _trees(problem, _FEWEST, min(len(problem.goal) - 1, _MOST), beyond=False):
-            best = min(best, problem.fitted([_conjunctions(leaves, n, _LEAF_WEIGHT)]), key=problem.error)
-            if problem.error(best) <= problem.tolerance:
+    most = min(len(problem.goal) - 1, _MOST)
+    while problem.bound <= _LARGEST_BOUND and not problem.solved(best):
+        for number, leaves in _trees(problem, _FEWEST, most):
+            found = problem.fitted([_conjunctions(leaves, problem.width, _LEAF_WEIGHT)])
+            best = min(best, found, key=problem.error)
+            if problem.solved(best):
                 return best
-        problem.bound *= 2
-        best = min(best, problem.fitted([problem.rows(best[None])[0]]), key=problem.error)
+            if len(leaves) <= number:  # the tree is whole
+                break
+        best = problem.less_bound(best)
     return best
 
 
 Leaf = tuple[dict[int, int], float]
 """The units that lead to a leaf of a decision tree and their states, and the mean log factor there."""
+Tree = tuple[int, list[Leaf]]
+"""How many splits were allowed, and what they led to."""
 
 
-def _trees(problem: _Problem, first: int, most: int, *, beyond: bool) -> Iterator[tuple[int, list[Leaf]]]:
-    """Return decision trees for the factor, grown best first, (number of leaves less one, leaves).
+def _trees(problem: _Problem, number: int, most: int) -> Iterator[Tree]:
+    """Return the leaves of decision trees for the factor, grown best first, each time half as many more splits.
 
-    Half as many more each time, to the end, or ``beyond``. A split is as good as it lowers the weighted variance.
+    A split is as good as it lowers the weighted variance.
     """
     z, weight = problem.settings[:, :-1].astype(bool), problem.weight**2
     order = itertools.count()
@@ -161,86 +160,66 @@ def _trees(problem: _Problem, first: int, most: int, *, beyond: bool) -> Iterato
         return -max(float(gain[best]), _HALF * variance), next(order), best, at, (path, mean)
 
     heap = [leaf(np.arange(len(z)), {})]
-    number = first
     while True:
         while len(heap) <= number and heap[0][2] != _WHOLE:
             _, _, unit, at, (path, _) = heapq.heappop(heap)
             for state in (0, 1):
                 heapq.heappush(heap, leaf(at[z[at, unit] == state], {**path, unit: state}))
-        yield min(number, most), [entry[-1] for entry in heap]
-        if number >= most or (heap[0][2] == _WHOLE and not beyond):
+        yield number, [entry[-1] for entry in heap]
+        if number >= most:
             return
         number = min(number + max(1, number // 2), most)
 
 
-def _conjunctions(leaves: Sequence[Leaf], n: int, strength: float) -> Array:
+def _conjunctions(leaves: Sequence[Leaf], width: int, strength: float) -> Array:
     """Return a unit for each leaf but the least that is on there alone, rows of weights and bias."""
     least = min(value for _, value in leaves)
     rows = []
     for path, value in leaves:
         if (above := value - least) < _SAME:
             continue
-        row = np.zeros(n + 1)
+        row = np.zeros(width)
         for unit, state in path.items():
             row[unit] = strength if state else -strength
         # softplus(drive) = what is above the least
         row[-1] = above + np.log(-np.expm1(-above)) - strength * sum(path.values())
         rows.append(row)
-    return np.array(rows).reshape(-1, n + 1)
+    return np.array(rows).reshape(-1, width)
 
 
-def _anywhere(n: int, number: int, rng: np.random.Generator) -> Array:
-    """Return random conjunctions, rows of weights and bias."""
-    signs = rng.choice([-1.0, 1.0], (number, n)) * rng.uniform(1.0, 3.0, (number, n))
-    bias = -np.maximum(signs, 0).sum(axis=1) + rng.uniform(-1.0, 2.0, number)
-    return np.concatenate([signs, bias[:, None]], axis=1)
+def _anywhere(number: int, width: int, high: Sequence[tuple[Monomial, float]], rng: np.random.Generator) -> Array:
+    """Return random conjunctions, rows of weights and bias, each with an interaction of the sign of some term.
 
-
-def _embedded(auxiliaries: Sequence[Auxiliary], units: Sequence[int]) -> Array:
-    """Return auxiliaries as rows of weights to all of ``units`` and the bias."""
-    rows = np.zeros((len(auxiliaries), len(units) + 1))
-    for row, a in zip(rows, auxiliaries):
-        row[[units.index(u) for u in a.units]] = a.weights
-        row[-1] = a.bias
+    The interaction of an auxiliary unit among some units has the sign of the product of its weights to them.
+    """
+    rows = rng.choice([-1.0, 1.0], (number, width)) * rng.uniform(1.0, 3.0, (number, width))
+    size = np.abs([value for _, value in high])
+    for row, k in zip(rows, rng.choice(len(high), number, p=size / size.sum())):
+        units, value = high[k]
+        if np.prod(row[list(units)]) * value < 0:
+            row[rng.choice(units)] *= -1
+    rows[:, -1] = -np.maximum(rows[:, :-1], 0).sum(axis=1) + rng.uniform(-1.0, 2.0, number)
     return rows
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Point:
-    """A batch of parameters and what follows from them."""
+class _Point(NamedTuple):
+    """Parameters and what follows from them."""
 
     x: Array
-    """Shape (starts, parameters)."""
-    drives: Array
-    """Of the auxiliaries, (starts, K, auxiliaries)."""
+    slopes: Array
+    """Of the auxiliaries' softplus, (K, auxiliaries)."""
     errors: Array
-    """Weighted errors of the log factor, (starts, K)."""
+    """Weighted errors of the log factor, (K,)."""
     excess: Array
-    """By how much each coupling is beyond the bound, (starts, parameters)."""
-    error: Array
-    """Weighted root mean squared error, (starts,)."""
-    cost: Array
-    """Sum of squares, soft bound and ridge included, (starts,)."""
-
-    def of(self, which: Array) -> _Point:
-        """Return some of the batch."""
-        return _Point(**{name: getattr(self, name)[which] for name in self.__slots__})
-
-    def replaced(self, other: _Point, which: Array) -> _Point:
-        """Return the batch with some taken from another."""
-        chosen = {}
-        for name in self.__slots__:
-            mine = getattr(self, name)
-            at = which.reshape(-1, *[1] * (mine.ndim - 1))
-            chosen[name] = np.where(at, getattr(other, name), mine)
-        return _Point(**chosen)
+    """By how much each coupling is beyond the bound, (parameters,)."""
+    error: float
+    """Weighted root mean squared error."""
+    cost: float
+    """Sum of squares, soft bound and ridge included."""
 
 
 class _Problem:
-    """Weighted least squares: x holds the terms of order <= 2, then a row (weights, bias) for each auxiliary.
-
-    Points come as a batch, x of shape (starts, parameters).
-    """
+    """Weighted least squares: x holds the terms of order <= 2, then a row (weights, bias) for each auxiliary."""
 
     def __init__(self, table: _Table, tolerance: float, bound: float) -> None:
         z = np.array(table.z)
@@ -248,150 +227,129 @@ class _Problem:
         weight = np.sqrt(np.maximum(table.share, _LEAST_WEIGHT))
         self.weight = weight / np.sqrt(np.sum(weight**2))
         self.goal, self.tolerance, self.bound = np.array(table.log_factor), tolerance, bound
-        self.least_gain = _LEAST_GAIN
         self.impossible = ~np.array(table.possible)
         pairs = [z[:, i] * z[:, j] for i, j in itertools.combinations(range(n), 2)]
         low = np.column_stack([np.ones(len(z)), z, *pairs])
         # columns that no valid setting turns on (two states of one variable at once) have no say
         self.kept = np.flatnonzero(low.any(axis=0))
         self.low = low[:, self.kept]
+        self.weighted_low = self.low * self.weight[:, None]
         self.n_orders, self.n_low = low.shape[1], len(self.kept)
         self.settings = np.column_stack([z, np.ones(len(z))])
+        self.width = n + 1
         self.of_pair = self.kept > n
-        self._couplings: dict[int, Array] = {}
 
     def rows(self, x: Array) -> Array:
-        """Return weights and biases of the auxiliaries, shape (starts, auxiliaries, units + 1)."""
-        return x[:, self.n_low :].reshape(len(x), -1, self.settings.shape[1])
+        """Return weights and biases of the auxiliaries, shape (auxiliaries, units + 1)."""
+        return x[self.n_low :].reshape(-1, self.width)
 
-    def drives(self, x: Array) -> Array:
-        """Return the auxiliaries' inputs, shape (starts, K, auxiliaries)."""
-        return self.settings @ self.rows(x).transpose(0, 2, 1)
+    def couplings(self, size: int) -> Array:
+        """Tell them from terms of order <= 1 and biases, which are never bounded."""
+        in_row = np.arange(self.width) < self.width - 1
+        return np.concatenate([self.of_pair, np.tile(in_row, (size - self.n_low) // self.width)])
 
-    def at(self, x: Array) -> _Point:
-        """Return errors and costs there."""
-        drives = self.drives(x)
-        errors = self.weight * (x[:, : self.n_low] @ self.low.T + _softplus(drives).sum(axis=2) - self.goal)
+    def at(self, x: Array, limit: Array) -> _Point:
+        """Return errors and costs there, ``limit`` the bound of each parameter."""
+        softplus, slopes = _softplus(self.settings @ self.rows(x).T)
+        errors = self.weight * (self.low @ x[: self.n_low] + softplus - self.goal)
         # an impossible setting that is too improbable has no error
         np.maximum(errors, 0.0, out=errors, where=self.impossible)
-        excess = np.maximum(np.abs(x) - self.bound, 0.0) * self._bounded(x.shape[1])
-        squares = lambda values: np.einsum("sk,sk->s", values, values)
-        misfit = squares(errors)
-        cost = misfit + _BOUND_COST**2 * squares(excess) + _RIDGE**2 * squares(x[:, self.n_low :])
-        return _Point(x=x, drives=drives, errors=errors, excess=excess, error=np.sqrt(misfit), cost=cost)
+        excess = x - np.minimum(np.maximum(x, -limit), limit)
+        misfit = errors @ errors
+        cost = misfit + _BOUND_COST**2 * (excess @ excess) + _RIDGE**2 * (x @ x)
+        return _Point(x, slopes, errors, excess, float(np.sqrt(misfit)), float(cost))
 
     def error(self, x: Array) -> float:
-        """Return the weighted root mean squared error of one point."""
-        return float(self.at(x[None]).error[0])
+        """Return the weighted root mean squared error."""
+        return self.at(x, np.full(len(x), np.inf)).error
+
+    def solved(self, x: Array) -> bool:
+        """Tell whether the error is within the tolerance."""
+        return self.error(x) <= self.tolerance
 
     def fitted(self, guesses: Sequence[Array]) -> Array:
         """Return the best fit found from these auxiliaries, each of shape (auxiliaries, units + 1)."""
-        found: list[Array] = []
-        for _, same in itertools.groupby(guesses, key=len):
-            starts = self.with_low_orders(np.stack([guess.ravel() for guess in same]))
-            found += list(_levenberg_marquardt(self, starts))
-        good = [x for x in found if self.error(x) <= self.tolerance]
-        # of several good ones the weakest couplings: they translate best
-        return min(good, key=self.strength) if good else min(found, key=self.error)
+        found = [_levenberg_marquardt(self, self.with_low_orders(rows)) for rows in guesses]
+        # of several good ones that whose units are on least: what biases must cancel is less
+        return min(filter(self.solved, found), key=self.activity, default=min(found, key=self.error))
 
-    def strength(self, x: Array) -> float:
-        """Return the sum of squared couplings of one point."""
-        return float(np.sum(x[self._bounded(len(x))] ** 2))
+    def less_bound(self, x: Array) -> Array:
+        """Return a better fit from this one, the bound doubled from here on."""
+        self.bound *= 2
+        return min(x, self.fitted([self.rows(x)]), key=self.error)
 
-    def _bounded(self, size: int) -> Array:
-        """Tell couplings from terms of order <= 1 and biases, which are never bounded."""
-        width = self.settings.shape[1]
-        if size not in self._couplings:
-            in_row = np.arange(width) < width - 1
-            self._couplings[size] = np.concatenate([self.of_pair, np.tile(in_row, (size - self.n_low) // width)])
-        return self._couplings[size]
+    def activity(self, x: Array) -> float:
+        """Return how many auxiliaries are on, on average over the settings by their weight."""
+        return float(np.sum(self.weight**2 @ _softplus(self.settings @ self.rows(x).T)[1]))
 
     def linearised(self, point: _Point) -> tuple[Array, Array, Array]:
-        """Return J (starts, K, parameters), what bound and ridge add to diag(J^T J), and half the gradient."""
-        starts, errors, excess = len(point.x), point.errors, point.excess
-        columns = np.empty((starts, len(self.settings), point.x.shape[1]))
-        weight = np.where(self.impossible & (errors == 0), 0.0, self.weight)[..., None]
-        columns[..., : self.n_low] = self.low * weight
-        slope = expit(point.drives) * weight
-        width = self.settings.shape[1]
-        inner = columns[..., self.n_low :].reshape(starts, len(self.settings), -1, width)
-        np.multiply(slope[..., None], self.settings[:, None, :], out=inner)
-        diagonal = _BOUND_COST**2 * (excess > 0)
-        diagonal[:, self.n_low :] += _RIDGE**2
-        gradient = (errors[:, None, :] @ columns)[:, 0] + _BOUND_COST**2 * excess * np.sign(point.x)
-        gradient[:, self.n_low :] += _RIDGE**2 * point.x[:, self.n_low :]
+        """Return J (K, parameters), what bound and ridge add to diag(J^T J), and half the gradient."""
+        weighted = point.slopes * self.weight[:, None]
+        columns = np.empty((len(self.settings), len(point.x)))
+        columns[:, : self.n_low] = self.weighted_low
+        inner = columns[:, self.n_low :].reshape(*weighted.shape, self.width)
+        np.multiply(weighted[..., None], self.settings[:, None, :], out=inner)
+        columns[self.impossible & (point.errors == 0)] = 0.0
+        diagonal = _BOUND_COST**2 * (point.excess != 0) + _RIDGE**2
+        gradient = point.errors @ columns + _BOUND_COST**2 * point.excess + _RIDGE**2 * point.x
         return columns, diagonal, gradient
 
     def with_low_orders(self, rows: Array) -> Array:
         """Return x for given auxiliaries, the terms of order <= 2 at their best (impossible settings as given)."""
-        x = np.concatenate([np.zeros((len(rows), self.n_low)), rows], axis=1)
-        rest = self.goal - _softplus(self.drives(x)).sum(axis=2)
-        low, rest = self.low * self.weight[:, None], self.weight * rest
-        x[:, : self.n_low] = np.linalg.lstsq(low, rest.T, rcond=1e-10)[0].T
-        return x
+        rest = self.goal - _softplus(self.settings @ rows.T)[0]
+        low = np.linalg.lstsq(self.weighted_low, self.weight * rest, rcond=1e-10)[0]
+        return np.concatenate([low, rows.ravel()])
 
 
-def _softplus(x: Array) -> Array:
-    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+def _softplus(drives: Array) -> tuple[Array, Array]:
+    """Return the sums of softplus over the last axis, and the slopes of each."""
+    away = np.exp(-np.abs(drives))
+    above = 1.0 + away
+    total = np.maximum(drives, 0.0).sum(axis=-1) + np.log(above.prod(axis=-1))
+    return total, np.where(drives > 0, 1.0, away) / above
 
 
-def _levenberg_marquardt(problem: _Problem, starts: Array) -> Array:
-    """Return local minima, or the first points within the tolerance, (starts, parameters) from as many starts.
+def _levenberg_marquardt(problem: _Problem, start: Array) -> Array:
+    """Return a local minimum, or the first point within the tolerance.
 
-    When one got there, the others have as many steps again.
-    SciPy's least_squares takes several times as long at this size. The damping follows the gain: H. B. Nielsen,
+    SciPy's least_squares takes several times as long at this size. All parameters are damped alike: scaled by
+    diag(J^T J), weights of saturated units are thrown far off. The damping follows the gain: H. B. Nielsen,
     Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
     """
-    found, place = starts.copy(), np.arange(len(starts))
-    here = problem.at(starts)
-    damping, growth = np.full(len(starts), 1e-2), np.full(len(starts), 2.0)
-    last = _MAX_STEPS
-    for number in range(1, _MAX_STEPS + 1):
+    limit = np.where(problem.couplings(len(start)), problem.bound, np.inf)
+    here = problem.at(start, limit)
+    damping, growth = 1e-2, 2.0
+    for _ in range(_MAX_STEPS):
         columns, diagonal, gradient = problem.linearised(here)
-        damped = damping[:, None] * (np.einsum("skp,skp->sp", columns, columns) + diagonal + 1e-9)
-        step_of = _by_settings if columns.shape[1] < columns.shape[2] else _by_parameters
-        step = step_of(columns, diagonal + damped, gradient)
-        tried = problem.at(here.x - step)
-        gained = here.cost - tried.cost
-        promised = np.einsum("sp,sp->s", step, gradient + damped * step)
-        better = gained > 0
-        # a short step gains little anywhere
-        done = np.where(
-            better, (gained < problem.least_gain * tried.cost) & (damping < 1), 2 * growth > _MOST_GROWTH
-        )
-        good = better & (tried.error < problem.tolerance)
-        done |= good
-        if good.any():
-            last = min(last, 2 * number)
-        damping = damping * np.where(better, np.maximum(1 / 3, 1 - (2 * gained / promised - 1) ** 3), growth)
-        growth = np.where(better, 2.0, 2 * growth)
-        here = tried if better.all() else here.replaced(tried, better)
-        if done.any() or number == last:
-            found[place] = here.x
-            left = ~done
-            if number == last or not left.any():
+        while growth <= _MOST_GROWTH:
+            step = _solved(columns, diagonal + damping, gradient)
+            tried = problem.at(here.x - step, limit)
+            gained = here.cost - tried.cost
+            if gained > 0:
                 break
-            here, damping, growth, place = here.of(left), damping[left], growth[left], place[left]
-    return found
+            damping, growth = damping * growth, 2 * growth
+        else:
+            return here.x
+        here, growth = tried, 2.0
+        if here.error < problem.tolerance or gained < _LEAST_GAIN * here.cost:
+            return here.x
+        promised = step @ (gradient + damping * step)
+        damping *= max(1 / 3, 1 - float(2 * gained / promised - 1) ** 3)
+    return here.x
 
 
-def _by_parameters(columns: Array, diagonal: Array, gradient: Array) -> Array:
-    """Return ``(J^T J + diag)^-1 gradient`` of each start."""
-    normal = columns.transpose(0, 2, 1) @ columns
-    every = np.arange(normal.shape[1])
-    normal[:, every, every] += diagonal
-    return np.asarray(np.linalg.solve(normal, gradient[..., None])[..., 0])
-
-
-def _by_settings(columns: Array, diagonal: Array, gradient: Array) -> Array:
-    """Return the same by Woodbury's identity: the system solved is as large as there are settings."""
-    scaled = columns / diagonal[:, None, :]
-    inner = scaled @ columns.transpose(0, 2, 1)
-    every = np.arange(inner.shape[1])
-    inner[:, every, every] += 1.0
-    direct = gradient / diagonal
-    solved = np.linalg.solve(inner, columns @ direct[..., None])
-    return np.asarray(direct - (solved.transpose(0, 2, 1) @ scaled)[:, 0])
+def _solved(columns: Array, diagonal: Array, gradient: Array) -> Array:
+    """Return ``(J^T J + diag)^-1 gradient``, by Woodbury's identity where settings are fewer than parameters."""
+    settings, parameters = columns.shape
+    if parameters <= settings:
+        normal = columns.T @ columns
+        normal.flat[:: parameters + 1] += diagonal
+        return np.linalg.solve(normal, gradient)
+    root = np.sqrt(diagonal)
+    scaled, direct = columns / root, gradient / root
+    inner = scaled @ scaled.T
+    inner.flat[:: settings + 1] += 1.0
+    return (direct - np.linalg.solve(inner, scaled @ direct) @ scaled) / root
 
 
 _LEAST_WEIGHT = 1e-3
@@ -399,9 +357,9 @@ _LEAST_WEIGHT = 1e-3
 _BOUND_COST = 0.03
 _RIDGE = 1e-5
 _SEED = 1
+_STARTS, _MORE_STARTS = 3, 3
 _FEW = 5
 _FEWEST = 3
-_STARTS = 5
 _MOST = 256
 _LEAF_WEIGHT, _FEW_WEIGHT = 4.0, 2.0
 _SAME = 1e-9
@@ -409,5 +367,5 @@ _HALF = 1e-3
 _WHOLE = -1
 _MAX_STEPS = 400
 _MOST_GROWTH = 2.0**8
-_LEAST_GAIN, _FEW_GAIN = 1e-4, 3e-3
+_LEAST_GAIN = 1e-3
 _LARGEST_BOUND = 30.0
