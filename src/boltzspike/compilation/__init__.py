@@ -37,8 +37,8 @@ REACH = 6.0
 """Largest weight that is asked for in sampling: beyond, spiking posteriors get worse (docs/models.md)."""
 SHALLOWEST, DEEPEST, DEPTH_STEP = 3.5, 6.5, 0.5
 REACHED_INVALID = 0.003
-"""Depths, and share of draws without a state, where a largest weight is asked for: what they cost the machine's own
-marginals is less than spiking neurons lose by the weights that they save."""
+"""Depths, and share of draws without a state, where a largest weight is asked for: what they cost the machine is
+less than spiking neurons lose by the weights that they save."""
 STRONG = 12.0
 """Networks with weights up to 10 were measured to be fine, those from 16 on are not (docs/models.md)."""
 _PENALTY_ROUNDS = 8
