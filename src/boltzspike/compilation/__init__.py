@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,18 +28,19 @@ ROUTES = {
     "monomials": "one auxiliary unit for each term of order >= 3; exact",
     "assignments": "one auxiliary unit for each setting of a factor (Pecevski et al. 2011, Probst et al. 2015)",
 }
-DEPTHS = {"fitted": 6.5, "monomials": 18.0, "assignments": 9.0}
+DEPTHS = {"fitted": 9.0, "monomials": 18.0, "assignments": 9.0}
 """Probabilities of zero become exp(-depth) of their factor's largest entry; depth takes strong weights."""
+INVALID = 0.0002
+"""Share of draws in which a variable's fitted units may show no state."""
 MAX_UNITS = 4096
-SHALLOWEST, DEPTH_STEP = 3.5, 0.5
-"""Depths that are tried where weights are out of reach."""
 REACH = 6.0
-"""Largest weight that is asked for: beyond, spiking posteriors get worse (docs/models.md)."""
+"""Largest weight that is asked for in sampling: beyond, spiking posteriors get worse (docs/models.md)."""
+SHALLOWEST, DEEPEST, DEPTH_STEP = 3.5, 6.5, 0.5
+REACHED_INVALID = 0.003
+"""Depths, and share of draws without a state, where a largest weight is asked for: what they cost the machine is
+less than spiking neurons lose by the weights that they save."""
 STRONG = 12.0
 """Networks with weights up to 10 were measured to be fine, those from 16 on are not (docs/models.md)."""
-INVALID = 0.003
-BEYOND_DEPTH, BEYOND_INVALID = 8.0, 0.0002
-"""Where weights are out of reach whatever is done, tuning has to mend more than the machine's own error saves."""
 _PENALTY_ROUNDS = 8
 _PENALTY_TOLERANCE = 0.2
 _LEAST_SHARE = 1e-30
@@ -173,7 +176,7 @@ def compile_bayes(
     bound: float = 3.0,
     strength: float = 10.0,
     tolerance: float = 5e-4,
-    reach: float = REACH,
+    reach: float | None = None,
     invalid: float | None = None,
     check: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -201,8 +204,7 @@ def compile_bayes(
     encoding
         Of variables of more than two states: ``"one-hot"``, ``"domain-wall"`` or ``"bits"``.
     depth
-        Impossible combinations get about exp(-depth); ``None``: by route, ``DEPTHS``, and as much less as brings
-        all weights within ``reach`` (``"fitted"``); where none does, 8.
+        Impossible combinations get about exp(-depth); ``None``: by route, ``DEPTHS``, or as ``reach`` says.
     bound
         Soft bound on the couplings of factors of order >= 3 (``"fitted"``).
     strength
@@ -210,13 +212,15 @@ def compile_bayes(
     tolerance
         Root mean squared error of a log factor at which no further auxiliary unit is added (``"fitted"``).
     reach
-        Largest weight that a translation rule is good for: strong weights cost spiking neurons more than
-        impossible combinations that show now and then. Where no depth >= 3.5 gets there, it has no say.
+        Largest weight that is wanted (``"fitted"``), as ``sample`` wants ``REACH``: strong weights cost spiking
+        neurons more than impossible combinations that show now and then. The depth is 6.5, or as much less, down
+        to 3.5, as brings all weights within reach, and ``invalid`` is .003. Where no depth does, and for ``None``,
+        the machine is as close to the posterior as ``DEPTHS`` allows: marginals within .002.
     invalid
         Share of draws in which a variable of more than two states may show none: the penalties are the weakest
         that do, by elimination over the units. Left out on read-out, such draws cost the other variables a little
-        too: ``report.marginal_error`` counts it. ``None``: .003 (``"fitted"``; .0002 where weights are out of
-        reach), else exp(-depth).
+        too: ``report.marginal_error`` counts it. ``None``: .0002, or as ``reach`` says (``"fitted"``), else
+        exp(-depth).
     check
         Compare the machine with the exact posterior; ``False`` saves the time.
     progress
@@ -235,7 +239,7 @@ def compile_bayes(
     require(math.isfinite(bound) and bound > 0, "bound", "> 0", bound)
     require(math.isfinite(strength) and strength > 0, "strength", "> 0", strength)
     require(math.isfinite(tolerance) and tolerance > 0, "tolerance", "> 0", tolerance)
-    require(reach > 0, "reach", "> 0", reach)
+    require(reach is None or reach > 0, "reach", "> 0, or None", reach)
     require(invalid is None or 0 < invalid < 1, "invalid", "in 0 .. 1", invalid)
     started = time.perf_counter()
     fixed = network.evidence_indices(evidence or {})
@@ -256,26 +260,27 @@ def compile_bayes(
         depth = DEPTHS[route] if depth is None else depth
         return at(depth, math.exp(-depth))
     if depth is not None:
-        return at(depth, INVALID)
-    deepest = DEPTHS[route]
-    if _strongest_pair(network, simple, encoding, SHALLOWEST) <= reach:
-        found = at(deepest, INVALID)
-        if found.report.largest_weight <= reach:
+        return at(depth, INVALID if reach is None else REACHED_INVALID)
+    # a table without auxiliary units can't do with less at any depth
+    if reach is not None and _strongest_pair(network, simple, encoding, SHALLOWEST) <= reach:
+        found = _within_reach(lambda depth: at(depth, REACHED_INVALID), reach)
+        if found is not None:
             return found
-        # a depth less by one takes at most two from a weight: what is further off is not the depth's doing
-        if found.report.largest_weight <= reach + 2 * (deepest - SHALLOWEST):
-            depths = np.arange(SHALLOWEST, deepest, DEPTH_STEP)
-            best, first, last = None, 0, len(depths) - 1
-            while first <= last:  # the deepest one within reach, by halving
-                middle = (first + last) // 2
-                tried = at(float(depths[middle]), INVALID)
-                if tried.report.largest_weight <= reach:
-                    best, first = tried, middle + 1
-                else:
-                    last = middle - 1
-            if best is not None:
-                return best
-    return at(BEYOND_DEPTH, BEYOND_INVALID)
+    return at(DEPTHS[route], INVALID)
+
+
+def _within_reach(at: Callable[[float], Compiled], reach: float) -> Compiled | None:
+    """Return what is compiled at the greatest depth whose weights are within reach, if there is one."""
+    at = functools.cache(at)
+    weight = lambda depth: at(depth).report.largest_weight
+    if weight(DEEPEST) <= reach:
+        return at(DEEPEST)
+    # a depth less by one takes at most two from a weight: what is further off is not the depth's doing
+    if weight(DEEPEST) > reach + 2 * (DEEPEST - SHALLOWEST):
+        return None
+    depths = [float(depth) for depth in np.arange(SHALLOWEST, DEEPEST, DEPTH_STEP)]
+    fitting = bisect.bisect(depths, reach, key=weight)
+    return at(depths[fitting - 1]) if fitting else None
 
 
 def _strongest_pair(network: BayesianNetwork, simple: Simplified, encoding: str, depth: float) -> float:

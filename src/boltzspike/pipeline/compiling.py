@@ -33,8 +33,9 @@ def compiled_for_sampling(
     route
         As in ``compile_bayes``; ``None``: see above.
     options
-        Of ``compile_bayes``.
+        Of ``compile_bayes``; ``reach`` is ``REACH`` unless given.
     """
+    options = {"reach": REACH, **options}
     make = lambda by: compile_bayes(network, evidence, likelihoods=likelihoods, route=by, **options)
     if route is not None:
         return make(route)

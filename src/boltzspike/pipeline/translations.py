@@ -16,7 +16,7 @@ import numpy as np
 
 from boltzspike import files
 from boltzspike.calibration import Calibration
-from boltzspike.compilation import compile_bayes
+from boltzspike.compilation import REACH, compile_bayes
 from boltzspike.diagnostics import MIN_BLOCKS, block_joint, joint, kl_of_blocks
 from boltzspike.engines import Engine
 from boltzspike.errors import (
@@ -280,7 +280,7 @@ def taught_networks(
 def _of_bayesian_network(rng: np.random.Generator) -> BoltzmannMachine:
     """Return the machine that a random network of three or four variables is compiled to, of 3 to 10 units."""
     while True:
-        machine = compile_bayes(random_network(int(rng.integers(3, 5)), rng)).machine
+        machine = compile_bayes(random_network(int(rng.integers(3, 5)), rng), reach=REACH).machine
         if 3 <= machine.n_units <= _MOST_COMPILED:
             return machine
 
