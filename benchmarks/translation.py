@@ -1,6 +1,6 @@
 """Measure what the translation rules leave: rule x target, preset S1, renewing synapses, 64 chains.
 
-python benchmarks/translation.py [--rules psp matched learned tuned tuned-sparse conditionals]
+python benchmarks/translation.py [--rules psp matched learned tuned tuned-sparse conditionals sweeps]
     [--targets NAME ...] [--seed N] [--quick]
 python benchmarks/translation.py --pairs [--teeth N]: the gain W_eff/W of pairs by the PSP rule, simulated and from
 theory; of renewing synapses, or of additive ones with so many teeth
@@ -75,14 +75,14 @@ COUNT = {"5 units, U(+-.6)": 8, "5 units, N(0, 1)": 8, "10 units, N(0, 1)/sqrt 2
 
 
 def sampled(target, rule, calibration, duration, seed, clamp=None):
-    """Return the samples; "tuned" (to moments) and "conditionals" tune the network under this evidence first.
+    """Return the samples; "tuned" (to moments), "conditionals" and "sweeps" tune the network to the target first.
 
     "tuned-sparse" is "tuned" without couplings that the target does not have.
     """
     synapse = None if calibration.network is None else calibration.network.synapse
     options = {"calibration": calibration, "synapse": synapse, "chains": CHAINS, "threads": 1, "clamp": clamp}
-    if rule in ("tuned", "tuned-sparse", "conditionals"):
-        to, fill = "moments" if rule != "conditionals" else rule, False if rule == "tuned-sparse" else None
+    if rule in ("tuned", "tuned-sparse", "conditionals", "sweeps"):
+        to, fill = "moments" if rule.startswith("tuned") else rule, False if rule == "tuned-sparse" else None
         rule = bs.tune(target, to=to, fill=fill, duration=duration, seed=seed + 1, tolerance=1e-4, **options)
     return bs.sample(target, rule=rule, duration=duration, seed=seed, **options)
 
