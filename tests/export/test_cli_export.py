@@ -57,6 +57,21 @@ def test_a_bad_argument_is_an_error_and_writes_nothing(model, tmp_path, argument
     assert not (tmp_path / "out").exists()
 
 
+def test_a_bayesian_network_is_exported_as_the_machine_of_its_posterior(tmp_path, boltzspike):
+    bs.networks.sprinkler().save(tmp_path / "n.json")
+    options = ("--evidence", "wet=yes", "--duration", "2s", "--chains", 32, "--rule", "conditionals")
+    done = boltzspike("export", tmp_path / "n.json", "--to", "nest", "-o", tmp_path / "net", *options)
+    assert done.returncode == 0, done.stderr
+    subprocess.run([sys.executable, tmp_path / "net" / "run.py"], check=True, capture_output=True)
+    result = bs.read(tmp_path / "net")
+    dry = result.machine.names.index("rain=no")
+    exact = bs.sample(bs.networks.sprinkler(), evidence={"wet": "yes"}, duration=100, chains=16).exact_posterior()
+    assert result.marginals()[dry] == pytest.approx(exact["rain"]["no"], abs=0.06)
+    refused = boltzspike("export", tmp_path / "n.json", "--to", "nir", "-o", tmp_path / "x", "--clamp", "wet=1")
+    assert refused.returncode == 2
+    assert "clamp: is for machines; a Bayesian network takes --evidence" in refused.stderr
+
+
 def test_a_bayesian_network_is_told_what_to_do_first(tmp_path):
     with pytest.raises(bs.ValidationError, match=r"takes a machine, not a BayesianNetwork; compile_bayes"):
         bs.export(bs.networks.sprinkler(), tmp_path / "out", to="nest")

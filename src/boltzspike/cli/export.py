@@ -13,27 +13,35 @@ from boltzspike.cli.options import (
     Clamp,
     Dt,
     Duration,
-    Machine,
+    Encoding,
+    Evidence,
+    Likelihood,
     NeuronOrRules,
     PlasticityOrRules,
+    Route,
     Rule,
     Seed,
+    Target,
 )
 from boltzspike.cli.reading import (
     neuron_and_synapse,
     parse_clamp,
     parse_time,
-    read_machine,
+    read_machine_of,
     read_rule,
 )
 
 
 def export(
-    model: Machine,
+    model: Target,
     to: Annotated[str, typer.Option(help="nest, brian2, pynn, nir, brainscales or n-bit.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")],
     beta: Beta = None,
     clamp: Clamp = [],  # noqa: B006  # Typer copies it
+    evidence: Evidence = [],  # noqa: B006
+    likelihood: Likelihood = [],  # noqa: B006
+    route: Route = None,
+    encoding: Encoding = None,
     duration: Duration = "100s",
     chains: Chains = 64,
     seed: Seed = 1,
@@ -51,15 +59,20 @@ def export(
 ) -> None:
     """Translate a machine and write the network for another simulator, format or chip.
 
+    Of a Bayesian network that is the machine of its posterior under the evidence, whose units are named after
+    variables and states.
     The folder's run.py stands alone; after it was run, bs.read(FOLDER) brings the samples back. docs/interop.md
     says what each target holds exactly, what approximately and what it refuses.
     """
     from boltzspike import pipeline
 
+    machine = read_machine_of(
+        model, clamp=clamp, evidence=evidence, likelihood=likelihood, route=route, encoding=encoding, beta=beta
+    )
     named = read_rule(rule)
     calibration, synapse = neuron_and_synapse(named, neuron, plasticity)
     done = pipeline.export(
-        read_machine(model, beta=beta), output, to=to, calibration=calibration, rule=named, synapse=synapse,
+        machine, output, to=to, calibration=calibration, rule=named, synapse=synapse,
         clamp=parse_clamp(clamp), dt=dt,
         duration=parse_time(duration, "duration"), burn_in=parse_time(burn_in, "burn-in"),
         chains=chains, seed=seed, threads=threads, bits=bits, allow_loss=allow_loss,

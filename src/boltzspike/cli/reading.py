@@ -275,6 +275,31 @@ def read_target(
     return what if isinstance(what, SpikingNetwork) else as_machine(what, path)
 
 
+def read_machine_of(
+    path: Path,
+    *,
+    clamp: list[str],
+    evidence: list[str],
+    likelihood: list[str],
+    route: str | None,
+    encoding: str | None,
+    beta: float | None,
+) -> Machine:
+    """Return the machine in a file, or that of a Bayesian network in it under the evidence."""
+    from boltzspike.compilation import Compiled
+    from boltzspike.errors import ValidationError
+
+    target = read_target(
+        path, parse_evidence(evidence), route=route, encoding=encoding, likelihoods=parse_likelihoods(likelihood),
+        beta=beta,
+    )  # fmt: skip
+    if not isinstance(target, Compiled):
+        return as_machine(target, path)
+    if clamp:
+        raise ValidationError("clamp: is for machines; a Bayesian network takes --evidence VARIABLE=STATE")
+    return target.machine
+
+
 def read_rule(rule: str | None) -> str | Translation | None:
     """Return a rule's name as it is, and the translation in a file of that name."""
     from boltzspike.errors import ValidationError

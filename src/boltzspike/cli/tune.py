@@ -30,10 +30,8 @@ from boltzspike.cli.reading import (
     engine_at,
     neuron_and_synapse,
     parse_clamp,
-    parse_evidence,
-    parse_likelihoods,
     parse_time,
-    read_target,
+    read_machine_of,
 )
 from boltzspike.progress import terminal_bar
 
@@ -83,27 +81,15 @@ def tune(
     The best parameters so far are written after every run, so that an interrupted tuning goes on with --start.
     """
     from boltzspike import pipeline
-    from boltzspike.compilation import Compiled
     from boltzspike.errors import ValidationError
     from boltzspike.files import check_writable
-    from boltzspike.model.network import SpikingNetwork
     from boltzspike.translation import Translation
     from boltzspike.translation.tuned import Step
 
     check_writable(output, force=force, suffixes=(".json",))
-    target = read_target(
-        model,
-        parse_evidence(evidence),
-        route=route,
-        encoding=encoding,
-        likelihoods=parse_likelihoods(likelihood),
-        beta=beta,
+    machine = read_machine_of(
+        model, clamp=clamp, evidence=evidence, likelihood=likelihood, route=route, encoding=encoding, beta=beta
     )
-    if isinstance(target, SpikingNetwork):
-        raise ValidationError(f"{model}: must be a target, got a SpikingNetwork, which has none to be tuned to")
-    if isinstance(target, Compiled) and clamp:
-        raise ValidationError("clamp: is for machines; a Bayesian network takes --evidence VARIABLE=STATE")
-    machine = target.machine if isinstance(target, Compiled) else target
     begin = None
     if start is not None:
         begin = pipeline.read(start)
