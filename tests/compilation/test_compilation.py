@@ -198,8 +198,10 @@ def test_weights_beyond_reach_are_brought_there_by_the_deepest_depth_that_does()
     assert bs.compile_bayes(network, evidence, reach=REACH, depth=6.0).report.depth == 6.0
     # below the shallowest nothing is gained
     beyond = bs.compile_bayes(network, evidence, reach=1.0).report
-    assert beyond.depth == bs.compile_bayes(network, evidence).report.depth == 9.0
-    assert beyond.marginal_error < deep.marginal_error
+    assert beyond.depth == 6.5
+    closest = bs.compile_bayes(network, evidence).report
+    assert closest.depth == 9.0
+    assert closest.marginal_error < deep.marginal_error / 5
     # and it is said before anything is sampled
     assert not near.outlook
     strong = bs.compile_bayes(network, evidence, depth=12.0).report

@@ -131,4 +131,4 @@ def test_parameters_that_need_another_path_of_the_engine_are_named():
     model = restricted(3, 2, seed=0)
     state = chains.start(model, chains=2, seed=0)
     with pytest.raises(ValidationError, match=r"too wide for the .* lower the rate"):
-        chains.free(model.moved(np.full((3, 2), 90.0), np.zeros(5)), state, (0, 0, 1), steps=1)
+        chains.free(model.moved(np.full((3, 2), 900.0), np.zeros(5)), state, (0, 0, 1), steps=1)

@@ -214,8 +214,8 @@ def compile_bayes(
     reach
         Largest weight that is wanted (``"fitted"``), as ``sample`` wants ``REACH``: strong weights cost spiking
         neurons more than impossible combinations that show now and then. The depth is 6.5, or as much less, down
-        to 3.5, as brings all weights within reach, and ``invalid`` is .003. Where no depth does, and for ``None``,
-        the machine is as close to the posterior as ``DEPTHS`` allows: marginals within .002.
+        to 3.5, as brings all weights within reach, and ``invalid`` is .003; where no depth does, 6.5 and .0002.
+        ``None``: the machine is as close to the posterior as ``DEPTHS`` allows, marginals within .002.
     invalid
         Share of draws in which a variable of more than two states may show none: the penalties are the weakest
         that do, by elimination over the units. Left out on read-out, such draws cost the other variables a little
@@ -261,12 +261,13 @@ def compile_bayes(
         return at(depth, math.exp(-depth))
     if depth is not None:
         return at(depth, INVALID if reach is None else REACHED_INVALID)
+    if reach is None:
+        return at(DEPTHS[route], INVALID)
+    found = None
     # a table without auxiliary units can't do with less at any depth
-    if reach is not None and _strongest_pair(network, simple, encoding, SHALLOWEST) <= reach:
+    if _strongest_pair(network, simple, encoding, SHALLOWEST) <= reach:
         found = _within_reach(lambda depth: at(depth, REACHED_INVALID), reach)
-        if found is not None:
-            return found
-    return at(DEPTHS[route], INVALID)
+    return found or at(DEEPEST, INVALID)
 
 
 def _within_reach(at: Callable[[float], Compiled], reach: float) -> Compiled | None:
