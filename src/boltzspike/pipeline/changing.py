@@ -23,7 +23,7 @@ EvidenceCourse = Sequence[tuple[float, Mapping[Any, Any]]]
 
 HELD_NEURONS = (
     "evidence by clamped neurons is less exact than evidence absorbed into biases: posteriors of small networks "
-    "are off by .02 on average and up to .22, not by .005 and up to .09; the rule 'conditionals' tunes the biases "
+    "are off by .02 on average and up to .24, not by .005 and up to .11; the rule 'conditionals' tunes the biases "
     "to each evidence, and leaves .006 and .07 (docs/models.md)"
 )
 """What a run says in which neurons are held at their evidence."""
