@@ -86,8 +86,8 @@ class Report:
             return ""
         return (
             f"weights of up to {self.largest_weight:.3g} ({self.largest_sum:.3g} in sum at one unit) are too "
-            "strong for the rules that do not simulate the network: marginals were off by .05 to .2 on average, "
-            ".3 to .85 at most; the rules 'conditionals' and 'sweeps' tune the network first, in seconds at 60 "
+            "strong for the rules that do not simulate the network: marginals were off by .05 to .15 on average, "
+            ".3 to .65 at most; the rules 'conditionals' and 'sweeps' tune the network first, in seconds at 60 "
             "units, about a minute at 200 to 350, and mend what is not slow mixing (docs/models.md)"
         )
 
