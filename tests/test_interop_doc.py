@@ -112,6 +112,7 @@ COMMANDS = re.findall(r"^    (boltzspike [^\n#]*)", DOC, flags=re.MULTILINE)
 def test_every_command_of_the_page_runs(command, tmp_path):
     machine = bs.BoltzmannMachine(weights=[[0, 0.5], [0.5, 0]], biases=[-0.3, 0.2], names=["smoke", "lung"])
     machine.save(tmp_path / "MODEL.json")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     run(f"import sys; sys.argv[1:] = {command.split()[1:]!r}; from boltzspike.cli import main; main()", tmp_path)
 
 
