@@ -2,10 +2,11 @@
 
 ``responses``: from a neuron to its calibration; ``sampling``: from a target to samples; ``sampling_networks``:
 from a network as it is; ``runs``: what both have in common; ``queries``: many pieces of evidence about one target;
-``references``: what they are compared with; ``translations``: what has networks in the loop;
-``running_networks``: one run, under all of them.
+``references``: what they are compared with; ``translations``: what has networks in the loop; ``budgets``: where
+their bias comes from; ``running_networks``: one run, under all of them.
 """
 
+from boltzspike.pipeline.budgets import check_budget, error_budget
 from boltzspike.pipeline.exports import export, read
 from boltzspike.pipeline.queries import sample_queries
 from boltzspike.pipeline.references import reference
@@ -22,8 +23,6 @@ from boltzspike.pipeline.sampling import sample
 from boltzspike.pipeline.training import train
 from boltzspike.pipeline.translations import (
     calibrate_network,
-    check_budget,
-    error_budget,
     tune,
     with_network,
     working_point,
