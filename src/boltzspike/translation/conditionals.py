@@ -47,18 +47,19 @@ class Conditionals(Couplings):
         solve = solver(self._curvature(np.concatenate([states[::every] for states in groups])))
         return gaps, np.stack([solve(gap) for gap in gaps])
 
-    def _chances(self, z: Array) -> Array:
+    def chances(self, z: Array) -> Array:
+        """Return each unit's chance to be on given the others' states, both (m, n)."""
         return np.asarray(expit(z @ self.weights + self.biases))
 
     def _missing(self, states: Array) -> Array:
         z = states.astype(np.float32)
-        excess = z - self._chances(z)
+        excess = z - self.chances(z)
         with_others = (excess.T @ z).astype(np.float64) / len(z)
         return -self.vector(excess.mean(axis=0, dtype=np.float64), with_others + with_others.T)
 
     def _curvature(self, states: Array) -> csr_array:
         z = states.astype(np.float32)
-        chances = self._chances(z)
+        chances = self.chances(z)
         slopes = np.ascontiguousarray((chances * (1 - chances) / len(z)).T)
         of_unit = np.ascontiguousarray(z.T)
         rows, columns, values = [], [], []

@@ -11,22 +11,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from scipy.special import expit
 
 from boltzspike.model.boltzmann import BoltzmannMachine
 from boltzspike.model.description import Array
+from boltzspike.translation.conditionals import Conditionals
 from boltzspike.translation.tuned import RIDGE
 
 
-class HeldConditionals:
+class HeldConditionals(Conditionals):
     """The demand that free units are on as often as those of the target, given the others and the held ones."""
-
-    error_name = "D_KL of the conditionals"
 
     def __init__(self, machine: BoltzmannMachine, held: Collection[int]) -> None:
         """Take the target and the units that are held."""
-        self.weights = np.asarray(machine.weights, dtype=np.float32)
-        self.biases = np.asarray(machine.biases, dtype=np.float32)
+        super().__init__(machine, np.zeros((machine.n_units, machine.n_units), dtype=bool))
         self.free = ~np.isin(np.arange(machine.n_units), list(held))
 
     def directions(self, groups: Sequence[Array]) -> tuple[Array, Array]:
@@ -34,12 +31,8 @@ class HeldConditionals:
         gaps, slopes = [], []
         for states in groups:
             z = states.astype(np.float32)
-            chance = expit(z @ self.weights + self.biases)
-            gaps.append(np.where(self.free, (chance - z).mean(axis=0, dtype=np.float64), 0.0))
-            slopes.append((chance * (1 - chance)).mean(axis=0, dtype=np.float64))
+            chances = self.chances(z)
+            gaps.append(np.where(self.free, (chances - z).mean(axis=0, dtype=np.float64), 0.0))
+            slopes.append((chances * (1 - chances)).mean(axis=0, dtype=np.float64))
         gap = np.stack(gaps)
         return gap, gap / (np.mean(slopes, axis=0) + RIDGE)
-
-    def split(self, vector: Array) -> tuple[Array, Array]:
-        """Return a step as biases (n,) and weights (n, n), which stay as they are."""
-        return vector, np.zeros_like(self.weights)

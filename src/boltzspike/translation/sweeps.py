@@ -48,20 +48,14 @@ class Sweeps(Couplings):
         every = -(-number // _STATES)
         before = [states[::every] for states in groups]
         after = np.split(self.sweep(np.concatenate(before)), np.cumsum([len(z) for z in before])[:-1])
-        gaps = np.stack([self._moments(b) - self._moments(a) for a, b in zip(before, after)])
+        gaps = np.stack([self.mean_statistics(b) - self.mean_statistics(a) for a, b in zip(before, after)])
         further = -(-sum(map(len, before)) // _FORM_STATES)
-        first, last = (np.concatenate([z[::further] for z in groups_of]) for groups_of in (before, after))
-        solve = solver(_Form(self._statistics(last) - self._statistics(first)))
+        first, last = (
+            self.statistics(np.concatenate([z[::further] for z in groups_of]).astype(np.float32))
+            for groups_of in (before, after)
+        )
+        solve = solver(_Form(last - first))
         return gaps, np.stack([solve(gap) for gap in gaps])
-
-    def _moments(self, states: Array) -> Array:
-        z = states.astype(np.float32)
-        pairs = (z.T @ z).astype(np.float64) / len(z)
-        return self.vector(np.diagonal(pairs), pairs)
-
-    def _statistics(self, states: Array) -> Array:
-        z = states.astype(np.float32)
-        return np.concatenate([z, z[:, self.upper[0]] * z[:, self.upper[1]]], axis=1)
 
 
 class _Form:

@@ -97,6 +97,16 @@ class Couplings:
         """Return values of units (n,) and of pairs (n, n) as one vector."""
         return np.concatenate([units, pairs[self.upper]])
 
+    def statistics(self, z: Array) -> Array:
+        """Return z_k and z_k z_j of each of the states (m, n), shape (m, size)."""
+        return np.concatenate([z, z[:, self.upper[0]] * z[:, self.upper[1]]], axis=1)
+
+    def mean_statistics(self, states: Array) -> Array:
+        """Return their means over states (m, n), shape (size,)."""
+        z = states.astype(np.float32)
+        pairs = (z.T @ z).astype(np.float64) / len(z)
+        return self.vector(np.diagonal(pairs), pairs)
+
     def split(self, vector: Array) -> tuple[Array, Array]:
         """Return a vector as values of units (n,) and symmetric ones of pairs (n, n)."""
         pairs = np.zeros((self.n, self.n))
@@ -140,7 +150,7 @@ class Covariance(Couplings):
         second = np.zeros(self.shape)
         for start in range(0, len(self.z), _BLOCK):
             z = self.z[start : start + _BLOCK]
-            statistics = np.concatenate([z, z[:, self.upper[0]] * z[:, self.upper[1]]], axis=1)
+            statistics = self.statistics(z)
             weighted = statistics * self.q[start : start + _BLOCK, None].astype(np.float32)
             second += weighted.T @ statistics
         return second - np.outer(self.mean, self.mean) + RIDGE * np.eye(self.size)
@@ -163,12 +173,8 @@ class Covariance(Couplings):
 
     def directions(self, groups: Sequence[Array]) -> tuple[Array, Array]:
         """Return by how much the moments of each group fall short of the target's, and the steps that mend it."""
-        gaps = []
-        for states in groups:
-            z = states.astype(np.float32)
-            pairs = (z.T @ z).astype(np.float64) / len(z)
-            gaps.append(self.mean - self.vector(np.diagonal(pairs), pairs))
-        return np.stack(gaps), np.stack([self.solve(gap) for gap in gaps])
+        gaps = np.stack([self.mean - self.mean_statistics(states) for states in groups])
+        return gaps, np.stack([self.solve(gap) for gap in gaps])
 
 
 def coupled_pairs(machine: BoltzmannMachine, *, fill: bool | None) -> Array:
