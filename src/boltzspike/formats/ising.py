@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -82,16 +82,11 @@ def from_bqm(bqm: Any, *, beta: float = 1.0) -> BoltzmannMachine:
     """Return the machine of a dimod ``BinaryQuadraticModel`` of either vartype, named by its labels."""
     labels = list(bqm.variables)
     require(len(labels) > 0, "bqm", "of at least one variable", "none")
+    _check_beta(beta)
     position = {label: k for k, label in enumerate(labels)}
-    linear, quadratic = np.zeros(len(labels)), np.zeros((len(labels), len(labels)))
-    for label, value in bqm.linear.items():
-        linear[position[label]] = value
-    for (u, v), value in bqm.quadratic.items():
-        quadratic[position[u], position[v]] += value
-    names = _names(labels)
-    if bqm.vartype.name == "SPIN":
-        return from_ising(linear, quadratic + quadratic.T, beta=beta, names=names)
-    return from_qubo(quadratic + np.diag(linear), beta=beta, names=names)
+    entries = {(position[label], position[label]): value for label, value in bqm.linear.items()}
+    entries |= {(position[u], position[v]): value for (u, v), value in bqm.quadratic.items()}
+    return _of_entries(entries, spin=bqm.vartype.name == "SPIN", beta=beta, names=_names(labels))
 
 
 def to_bqm(machine: BoltzmannMachine, *, beta: float = 1.0, vartype: Literal["SPIN", "BINARY"] = "SPIN") -> Any:
@@ -245,8 +240,18 @@ def _assembled(
     n = max([count, *(max(pair) + 1 for pair in entries)])
     require(0 < n <= MAX_UNITS, where, f"of 1 .. {MAX_UNITS} units", n)
     _check_beta(beta)
+    try:
+        return _of_entries(entries, spin=spin, beta=beta, names=[str(k + first) for k in range(n)])
+    except ValidationError as error:
+        raise ValidationError(f"{where}: {error}") from None
+
+
+def _of_entries(
+    entries: Mapping[tuple[int, int], float], *, spin: bool, beta: float, names: Sequence[str]
+) -> BoltzmannMachine:
+    """Return the machine of fields (i, i) and couplings (i, j), each pair once, with one matrix in memory."""
     of_field, of_coupling = (-2 * beta, -4 * beta) if spin else (-beta, -beta)
-    biases, weights = np.zeros(n), np.zeros((n, n))
+    biases, weights = np.zeros(len(names)), np.zeros((len(names), len(names)))
     for (i, j), value in entries.items():
         if i == j:
             biases[i] = of_field * value
@@ -254,10 +259,7 @@ def _assembled(
             weights[i, j] = weights[j, i] = of_coupling * value
     if spin:
         biases -= weights.sum(axis=1) / 2
-    try:
-        return BoltzmannMachine(weights=weights, biases=biases, names=[str(k + first) for k in range(n)])
-    except ValidationError as error:
-        raise ValidationError(f"{where}: {error}") from None
+    return BoltzmannMachine(weights=weights, biases=biases, names=names)
 
 
 def _real(value: Any, where: str) -> float:
