@@ -5,7 +5,7 @@ showed, so that they are as likely as evidence is. Errors are over all states of
 ``--seed`` draws others and leaves out those of the default seed, on which defaults were chosen: held-out queries.
 
 python benchmarks/bayes.py [--seed N] [--engine NAME] [--rule NAME] [--route NAME] [--duration MS] [--queries N]
-    [--begun] [--changing] [--compile-only NETWORK ...]
+    [--begun] [--changing] [--compile-only NETWORK ... [--observed]]
 """
 
 import argparse
@@ -151,6 +151,23 @@ def compiling(arguments):
             )
 
 
+def observing(arguments):
+    print(f"{'network':18} {'route':12} {'observed':>8} {'marginals':>9}  worst")
+    for name in arguments.compile_only:
+        network = network_of(name)
+        for route in arguments.routes:
+            errors = []
+            for variable, states in zip(network.names, network.states):
+                for state in states:
+                    try:
+                        report = bs.compile_bayes(network, {variable: state}, route=route).report
+                    except bs.ValidationError:  # it has probability zero
+                        continue
+                    errors.append((report.marginal_error, f"{variable}={state}"))
+            error, evidence = max(errors)
+            print(f"{name:18} {route:12} {len(errors):8} {error:9.1e}  {evidence}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rule", help="translation rule; default: the best")
@@ -174,9 +191,15 @@ def main():
         "--changing", action="store_true", help="one run a network, in which the evidence changes: held neurons"
     )
     parser.add_argument("--compile-only", nargs="+", help="networks to compile without sampling")
+    parser.add_argument(
+        "--observed", action="store_true", help="with --compile-only: the largest error over every state observed"
+    )
     parser.add_argument("--routes", nargs="+", default=["monomials", "fitted", "assignments"])
     arguments = parser.parse_args()
-    (compiling if arguments.compile_only else spiking)(arguments)
+    if arguments.compile_only:
+        (observing if arguments.observed else compiling)(arguments)
+    else:
+        spiking(arguments)
 
 
 if __name__ == "__main__":
